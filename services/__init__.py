@@ -1,0 +1,1 @@
+"""EchoLoop's services: one package per process, plus what they share (`services.platform`)."""
