@@ -1,0 +1,1 @@
+"""Generated gRPC contracts of EchoLoop; see the .proto files beside the stubs."""
