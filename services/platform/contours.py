@@ -1,0 +1,44 @@
+"""Contours of masks, as points in pixels."""
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from services.platform.masks import Mask
+
+__all__ = ["largest_component", "largest_contour"]
+
+
+def largest_component(mask: Mask) -> Mask:
+    """Keep the connected component (8 neighbours) with most pixels; the first one of equals.
+
+    Args:
+        mask: uint8 [H, W] of 0 and 1.
+
+    Returns:
+        uint8 [H, W] of 0 and 1; empty for an empty mask.
+    """
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
+    if count == 1:  # only the background
+        return np.zeros_like(mask)
+    largest = 1 + int(np.argmax(stats[1:, cv2.CC_STAT_AREA]))
+    kept: Mask = (labels == largest).astype(np.uint8)
+    return kept
+
+
+def largest_contour(mask: Mask) -> NDArray[np.float32]:
+    """Return the outer border of the largest component.
+
+    Args:
+        mask: uint8 [H, W] of 0 and 1.
+
+    Returns:
+        float32 [N, 2] of (x, y) at pixel centres, in order around the border, first point not
+        repeated; [0, 2] for an empty mask. Points inside straight runs are left out.
+    """
+    component = largest_component(mask)
+    contours, _ = cv2.findContours(component, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    if not contours:
+        return np.zeros((0, 2), np.float32)
+    points: NDArray[np.float32] = contours[0].reshape(-1, 2).astype(np.float32)
+    return points
