@@ -5,7 +5,7 @@ BIN := .venv/bin
 SOURCES := services trainer clients deploy benchmarks tests
 DATA ?=
 
-.PHONY: run test test-fast check format lint types buf stubs stub-drift install triton clean
+.PHONY: run test test-fast check static format format-check lint types buf stubs stub-drift install triton clean help
 
 # ---- for users -------------------------------------------------------------------------------
 
@@ -25,8 +25,10 @@ triton: install ## The embedded Triton server
 
 # ---- for developers --------------------------------------------------------------------------
 
-check: install format-check lint types buf stub-drift ## Everything that needs no server
+check: static ## The gate before a commit: static checks and unit tests
 	$(BIN)/pytest -q tests/unit -m "not integration and not e2e"
+
+static: install format-check lint types buf stub-drift ## Format, lint, strict types, contracts
 
 format:
 	$(BIN)/ruff format $(SOURCES)
@@ -69,6 +71,9 @@ stub-drift: install ## Fails when the committed stubs are not what the protos ge
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt "torch==2.13.0"
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev]"
 	@touch $@
+
+help: ## This list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 clean: ## Removes generated state, not the environment
 	rm -rf build var/demo var/run .mypy_cache .ruff_cache .pytest_cache .hypothesis
