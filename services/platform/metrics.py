@@ -1,14 +1,18 @@
 """Prometheus metrics of the RPC layer, and the HTTP endpoint that serves a process's registry."""
 
+import socket
+import ssl
 import threading
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 import grpc
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, make_wsgi_app
+from prometheus_client.exposition import ThreadingWSGIServer
 
 from services.platform.interception import (
     Context,
@@ -86,6 +90,13 @@ class MetricsInterceptor(grpc.aio.ServerInterceptor):
         return intercepted(handler, around)
 
 
+class _QuietHandler(WSGIRequestHandler):
+    """Scrapes are not worth a log line."""
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
 class MetricsServer:
     """Serves a registry as `/metrics` from a thread of its own; a context manager.
 
@@ -109,15 +120,30 @@ class MetricsServer:
         tls_cert: Path | None = None,
         tls_key: Path | None = None,
     ) -> None:
-        self._server: Any
-        self._thread: threading.Thread
-        self._server, self._thread = start_http_server(
-            port,
-            addr=host,
-            registry=registry,
-            certfile=str(tls_cert) if tls_cert else None,
-            keyfile=str(tls_key) if tls_key else None,
+        server_class = type(
+            "_Server",
+            (ThreadingWSGIServer,),
+            {"address_family": socket.AF_INET6 if ":" in host else socket.AF_INET},
         )
+        self._server: WSGIServer = make_server(
+            host,
+            port,
+            make_wsgi_app(registry),
+            server_class=server_class,
+            handler_class=_QuietHandler,
+        )
+        if tls_cert is not None and tls_key is not None:
+            context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+            context.load_cert_chain(tls_cert, tls_key)
+            self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
+        self._thread = threading.Thread(
+            target=self._server.serve_forever,
+            # How long `close` may take; the default of 0.5 s would be most of a test's time.
+            kwargs={"poll_interval": 0.05},
+            name="metrics",
+            daemon=True,
+        )
+        self._thread.start()
 
     @property
     def port(self) -> int:

@@ -95,6 +95,8 @@ def configure_logging(
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
+    for chatty in ("grpc", "asyncio"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
 
 
 class _ServiceFields:
@@ -119,14 +121,18 @@ def redact(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
 def _safe(key: object, value: Any) -> Any:
     if isinstance(key, str) and _PRIVATE_KEY.fullmatch(key):
         return REDACTED
-    if isinstance(value, (bytes, bytearray, memoryview)):
-        return f"<{len(value)} bytes>"
-    if isinstance(value, str) and len(value) > _MAX_TEXT:
-        return "…" + value[-_MAX_TEXT:]  # a traceback has its cause at the end
     if isinstance(value, Mapping):
         return {inner: _safe(inner, item) for inner, item in value.items()}
     if isinstance(value, (list, tuple, set, frozenset)):
         return [_safe(None, item) for item in value]
+    return _compact(value)
+
+
+def _compact(value: Any) -> Any:
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        return f"<{len(value)} bytes>"
+    if isinstance(value, str) and len(value) > _MAX_TEXT:
+        return "…" + value[-_MAX_TEXT:]  # a traceback has its cause at the end
     if hasattr(value, "shape") and hasattr(value, "dtype"):
         return f"<{value.dtype} array {tuple(value.shape)}>"
     return value
