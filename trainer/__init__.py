@@ -1,0 +1,1 @@
+"""Trains segmentation networks, exports them to ONNX and publishes them to Triton."""

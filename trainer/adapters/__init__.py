@@ -1,0 +1,1 @@
+"""One module per technology: segmentation-models-pytorch, Lightning, ONNX, albumentations."""
