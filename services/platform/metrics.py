@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
-from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
+from wsgiref.simple_server import WSGIRequestHandler, make_server
 
 import grpc
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, make_wsgi_app
@@ -90,6 +90,12 @@ class MetricsInterceptor(grpc.aio.ServerInterceptor):
         return intercepted(handler, around)
 
 
+class _Server6(ThreadingWSGIServer):
+    """Binds an IPv6 address."""
+
+    address_family = socket.AF_INET6
+
+
 class _QuietHandler(WSGIRequestHandler):
     """Scrapes are not worth a log line."""
 
@@ -120,16 +126,11 @@ class MetricsServer:
         tls_cert: Path | None = None,
         tls_key: Path | None = None,
     ) -> None:
-        server_class = type(
-            "_Server",
-            (ThreadingWSGIServer,),
-            {"address_family": socket.AF_INET6 if ":" in host else socket.AF_INET},
-        )
-        self._server: WSGIServer = make_server(
+        self._server = make_server(
             host,
             port,
             make_wsgi_app(registry),
-            server_class=server_class,
+            server_class=_Server6 if ":" in host else ThreadingWSGIServer,
             handler_class=_QuietHandler,
         )
         if tls_cert is not None and tls_key is not None:
