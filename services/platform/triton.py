@@ -244,10 +244,12 @@ def _translated(error: InferenceServerException, model: str, version: str) -> Ec
     status = str(error.status())
     text = str(error.message()).lower()
     _log.warning("triton.error", model=model, version=version, status=status, text=text)
-    if "unknown model" in text or status == str(grpc.StatusCode.NOT_FOUND):
+    if status == str(grpc.StatusCode.NOT_FOUND):
         return ModelNotLoaded(
             f"Triton has no version {version} of {model} loaded. Choose a release that is."
         )
+    if "maximum queue size" in text:  # Triton reports a full queue as UNAVAILABLE
+        status = str(grpc.StatusCode.RESOURCE_EXHAUSTED)
     error_class, message = _BY_STATUS.get(
         status, (InternalError, "Triton failed on the request; its log has the details.")
     )
