@@ -1,0 +1,189 @@
+"""The trainer over gRPC."""
+
+import uuid
+from collections.abc import AsyncIterator, Sequence
+
+import grpc
+
+from echoloop.v1 import common_pb2, trainer_pb2, trainer_pb2_grpc
+from services.coordinator.domain.campaign import Architecture
+from services.coordinator.domain.ports.trainer import (
+    EvaluationOrder,
+    FrameScore,
+    Job,
+    JobProgress,
+    JobState,
+    LabeledFrame,
+    Measurement,
+    TrainedModel,
+    TrainingOrder,
+)
+from services.coordinator.domain.releases import ModelVersion, ReleaseKind
+from services.platform.errors import UnavailableError
+from services.platform.rpc_errors import typed_errors
+
+__all__ = ["GrpcTrainer"]
+
+_KINDS = {
+    ReleaseKind.SEGMENTER: common_pb2.RELEASE_KIND_SEGMENTER,
+    ReleaseKind.UNCERTAINTY: common_pb2.RELEASE_KIND_UNCERTAINTY,
+}
+_STATES = {
+    trainer_pb2.JOB_STATE_QUEUED: JobState.QUEUED,
+    trainer_pb2.JOB_STATE_RUNNING: JobState.RUNNING,
+    trainer_pb2.JOB_STATE_SUCCEEDED: JobState.SUCCEEDED,
+    trainer_pb2.JOB_STATE_FAILED: JobState.FAILED,
+    trainer_pb2.JOB_STATE_CANCELLED: JobState.CANCELLED,
+}
+
+
+class GrpcTrainer:
+    """`Trainer` on a channel that someone else owns and closes.
+
+    Args:
+        channel: To the trainer.
+        timeout_s: Of every call but the watch.
+        retention_timeout_s: Of `set_resident`, which loads models.
+    """
+
+    def __init__(
+        self,
+        channel: grpc.aio.Channel,
+        *,
+        timeout_s: float = 30.0,
+        retention_timeout_s: float = 120.0,
+    ) -> None:
+        self._stub = trainer_pb2_grpc.TrainerServiceStub(channel)
+        self._timeout_s = timeout_s
+        self._retention_timeout_s = retention_timeout_s
+
+    async def start_training(self, order: TrainingOrder) -> Job:
+        """Start a training, or return the job of the same request id."""
+        request = trainer_pb2.StartRetrainingRequest(
+            kind=_KINDS[order.kind],
+            config=trainer_pb2.TrainingConfig(
+                preset=order.preset,
+                architecture=_architecture_to_proto(order.architecture),
+                epochs=order.epochs,
+                seed=order.seed,
+                n_passes=order.n_passes,
+            ),
+            frames=map(_frame_to_proto, order.frames),
+            warm_start=None if order.warm_start is None else _model_to_proto(order.warm_start),
+            request_id=order.request_id,
+            campaign=order.campaign_id,
+        )
+        with typed_errors():
+            response = await self._stub.StartRetraining(request, timeout=self._timeout_s)
+        return _job_from_proto(response.job)
+
+    async def start_evaluation(self, order: EvaluationOrder) -> Job:
+        """Start an evaluation, or return the job of the same request id."""
+        request = trainer_pb2.StartEvaluationRequest(
+            model=_model_to_proto(order.model),
+            frames=map(_frame_to_proto, order.frames),
+            request_id=order.request_id,
+            campaign=order.campaign_id,
+        )
+        with typed_errors():
+            response = await self._stub.StartEvaluation(request, timeout=self._timeout_s)
+        return _job_from_proto(response.job)
+
+    async def watch_job(self, job_id: str) -> AsyncIterator[Job]:
+        """Yield the job at every change until it has ended.
+
+        Raises:
+            UnavailableError: Also when the stream ends before the job, as at a trainer's drain.
+        """
+        call = self._stub.WatchJob(trainer_pb2.WatchJobRequest(id=job_id))
+        try:
+            with typed_errors():
+                async for response in call:
+                    job = _job_from_proto(response.job)
+                    yield job
+                    if job.state.ended:
+                        return
+        finally:
+            call.cancel()
+        raise UnavailableError("The trainer ended the watch before the job ended.")
+
+    async def cancel_job(self, job_id: str) -> None:
+        """Ask a job to end."""
+        request = trainer_pb2.CancelJobRequest(id=job_id, request_id=f"cancel-{job_id}")
+        with typed_errors():
+            await self._stub.CancelJob(request, timeout=self._timeout_s)
+
+    async def set_resident(self, model: str, versions: Sequence[int]) -> None:
+        """State which versions of a model Triton shall hold."""
+        request = trainer_pb2.SetResidentVersionsRequest(
+            model=model,
+            versions=versions,
+            # Never one used before: going back to an earlier set must act, not be answered from
+            # memory. The call is idempotent by its content.
+            request_id=uuid.uuid4().hex,
+        )
+        with typed_errors():
+            await self._stub.SetResidentVersions(request, timeout=self._retention_timeout_s)
+
+
+def _architecture_to_proto(architecture: Architecture | None) -> common_pb2.Architecture | None:
+    if architecture is None:
+        return None
+    return common_pb2.Architecture(
+        decoder=architecture.decoder,
+        encoder=architecture.encoder,
+        encoder_weights=architecture.encoder_weights,
+    )
+
+
+def _model_to_proto(model: ModelVersion) -> common_pb2.ModelVersion:
+    return common_pb2.ModelVersion(model=model.model, version=model.version, digest=model.digest)
+
+
+def _frame_to_proto(frame: LabeledFrame) -> trainer_pb2.LabeledFrame:
+    return trainer_pb2.LabeledFrame(
+        frame_id=frame.frame_id,
+        image_ref=frame.image_ref,
+        mask_ref=frame.mask_ref,
+        patient_id=frame.patient_id,
+    )
+
+
+def _job_from_proto(job: trainer_pb2.Job) -> Job:
+    result = job.WhichOneof("result")
+    return Job(
+        id=job.id,
+        state=_STATES.get(job.state, JobState.RUNNING),
+        progress=JobProgress(
+            stage=job.progress.stage,
+            done=job.progress.done,
+            total=job.progress.total,
+            eta_s=job.progress.eta_s if job.progress.HasField("eta_s") else None,
+        ),
+        trained=_trained_from_proto(job.retraining) if result == "retraining" else None,
+        measured=_measured_from_proto(job.evaluation) if result == "evaluation" else None,
+        failure_reason=job.failure_reason,
+        failure_message=job.failure_message,
+    )
+
+
+def _trained_from_proto(result: trainer_pb2.RetrainingResult) -> TrainedModel:
+    network = result.architecture
+    return TrainedModel(
+        model=ModelVersion(result.model.model, result.model.version, result.model.digest),
+        architecture=Architecture(
+            decoder=network.decoder,
+            encoder=network.encoder,
+            encoder_weights=(
+                network.encoder_weights if network.HasField("encoder_weights") else None
+            ),
+        ),
+    )
+
+
+def _measured_from_proto(result: trainer_pb2.EvaluationResult) -> Measurement:
+    return Measurement(
+        iou=result.iou,
+        dice=result.dice,
+        frames=tuple(FrameScore(f.frame_id, f.iou, f.dice) for f in result.frames),
+    )

@@ -1,0 +1,88 @@
+"""The uncertainty service over gRPC."""
+
+from collections.abc import AsyncIterator, Iterable, Iterator
+
+import grpc
+
+from echoloop.v1 import common_pb2, uncertainty_pb2, uncertainty_pb2_grpc
+from services.coordinator.domain.acquisition import FrameFailure, FrameScores, Scores
+from services.coordinator.domain.errors import NonFiniteScore
+from services.coordinator.domain.ports.uncertainty import FrameRef, ScoredFrame
+from services.coordinator.domain.releases import ModelVersion
+from services.platform.errors import UnavailableError
+from services.platform.rpc_errors import typed_errors
+
+__all__ = ["GrpcUncertainty"]
+
+
+class GrpcUncertainty:
+    """`UncertaintyScorer` on a channel that someone else owns and closes.
+
+    HTTP/2 flow control is the back-pressure: a frame reference is taken from the iterable when the
+    service has room for it.
+    """
+
+    def __init__(self, channel: grpc.aio.Channel) -> None:
+        self._stub = uncertainty_pb2_grpc.UncertaintyServiceStub(channel)
+
+    async def score(
+        self,
+        frames: Iterable[FrameRef],
+        *,
+        model: ModelVersion,
+        seed: int,
+        include_proposals: bool = False,
+    ) -> AsyncIterator[ScoredFrame]:
+        """Score frames; see the port."""
+        header = uncertainty_pb2.ScoringHeader(
+            model=common_pb2.ModelVersion(
+                model=model.model, version=model.version, digest=model.digest
+            ),
+            seed=seed,
+            include_proposals=include_proposals,
+        )
+        open_frames: set[str] = set()
+        call = self._stub.ScoreFrames(_requests(header, frames, open_frames))
+        try:
+            with typed_errors():
+                async for response in call:
+                    open_frames.discard(response.frame_id)
+                    yield _result_from_proto(response)
+        finally:
+            call.cancel()
+        if open_frames:
+            raise UnavailableError(
+                f"The uncertainty service ended with {len(open_frames)} frames unanswered."
+            )
+
+
+def _requests(
+    header: uncertainty_pb2.ScoringHeader, frames: Iterable[FrameRef], open_frames: set[str]
+) -> Iterator[uncertainty_pb2.ScoreFramesRequest]:
+    yield uncertainty_pb2.ScoreFramesRequest(header=header)
+    for frame in frames:
+        open_frames.add(frame.frame_id)
+        yield uncertainty_pb2.ScoreFramesRequest(
+            frame=uncertainty_pb2.FrameReference(frame_id=frame.frame_id, image_ref=frame.image_ref)
+        )
+
+
+def _result_from_proto(response: uncertainty_pb2.ScoreFramesResponse) -> ScoredFrame:
+    frame_id = response.frame_id
+    if response.WhichOneof("outcome") != "scored":
+        failure = FrameFailure(
+            response.failure.reason or "UNKNOWN",
+            response.failure.message or "The uncertainty service gave no scores and no reason.",
+        )
+        return ScoredFrame(FrameScores(frame_id, failure=failure))
+    scores = response.scored.scores
+    try:
+        outcome = FrameScores(
+            frame_id,
+            scores=Scores(
+                mfe=scores.mfe, cfe=scores.cfe, mi=scores.mi, std=scores.std, pixels=scores.pixels
+            ),
+        )
+    except NonFiniteScore as error:
+        outcome = FrameScores(frame_id, failure=FrameFailure(error.reason, error.message))
+    return ScoredFrame(outcome, response.scored.proposal_ref, response.scored.uncertainty_ref)

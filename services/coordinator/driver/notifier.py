@@ -1,0 +1,56 @@
+"""Change notices between the tasks of one process, without polling."""
+
+import asyncio
+from collections import defaultdict
+
+__all__ = ["ANY", "ChangeNotifier"]
+
+ANY = "*"
+"""Topic that every notice reaches too."""
+
+
+class ChangeNotifier:
+    """Wakes tasks that wait for a topic (a campaign id) to change.
+
+    A notice carries no content: whoever wakes reads the store. Waiting is by counter, so a notice
+    between reading and waiting is never missed. Use from the event loop's thread only. Changes
+    that another process makes are not noticed; give `wait` a timeout to look for those.
+    """
+
+    def __init__(self) -> None:
+        self._counters: defaultdict[str, int] = defaultdict(int)
+        self._waiting: defaultdict[str, set[asyncio.Future[None]]] = defaultdict(set)
+
+    def mark(self, topic: str) -> int:
+        """Return the topic's counter; take it before reading the store."""
+        return self._counters.get(topic, 0)
+
+    def notify(self, topic: str) -> None:
+        """Wake everyone who waits for the topic or for `ANY`."""
+        for name in {topic, ANY}:
+            self._counters[name] += 1
+            for future in self._waiting.pop(name, ()):
+                if not future.done():
+                    future.set_result(None)
+
+    async def wait(self, topic: str, mark: int, timeout_s: float | None = None) -> bool:
+        """Wait until the topic changed after `mark`; at once when it has.
+
+        Returns:
+            False when the time ran out first.
+        """
+        if self.mark(topic) != mark:
+            return True
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting[topic].add(future)
+        try:
+            await asyncio.wait_for(future, timeout_s)
+        except TimeoutError:
+            return False
+        finally:
+            waiting = self._waiting.get(topic)
+            if waiting is not None:
+                waiting.discard(future)
+                if not waiting:
+                    del self._waiting[topic]
+        return True
