@@ -1,0 +1,1 @@
+"""The coordinator: data sets, campaigns, pools, phases, annotation requests and releases."""

@@ -1,0 +1,1 @@
+"""One package or module per technology behind the coordinator's ports."""

@@ -1,0 +1,1 @@
+"""Rules of the coordinator, without transport, storage or clock."""

@@ -1,0 +1,64 @@
+"""Port: data sets and frames."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from services.coordinator.domain.frames import Dataset, Frame, ImportOutcome, NewFrame
+from services.coordinator.domain.ports.paging import Page, PageRequest
+
+__all__ = ["DatasetStore"]
+
+
+class DatasetStore(Protocol):
+    """Keeps data sets. See the package for what holds for every store."""
+
+    def ensure(self, name: str, *, test_fraction: float, seed: int) -> Dataset:
+        """Return the data set, created when it does not exist.
+
+        Fraction and seed of an existing data set stay as they are: its split is settled.
+
+        Raises:
+            InvalidName: Not a name.
+            InvalidArgument: `test_fraction` outside 0..1, or `seed` beyond 64 bits.
+        """
+        ...
+
+    def get(self, name: str) -> Dataset:
+        """Return one data set.
+
+        Raises:
+            DatasetNotFound: There is none.
+        """
+        ...
+
+    def list(self, page: PageRequest) -> Page[Dataset]:
+        """Return data sets by name.
+
+        Raises:
+            InvalidPageToken: See `PageRequest`.
+        """
+        ...
+
+    def find_missing(self, name: str, sha256s: Sequence[str]) -> tuple[str, ...]:
+        """Return those hashes that are not stored, in order; all when the data set is unknown."""
+        ...
+
+    def import_frames(self, name: str, frames: Sequence[NewFrame]) -> ImportOutcome:
+        """Store a batch of frames in one transaction; best in batches of some hundred.
+
+        Frames are taken in order. One whose content is stored already (or came earlier in the
+        batch) is a duplicate and changes nothing, whatever else it says. The first frame that would
+        put its patient on both sides ends the batch, see `ImportOutcome.leakage`.
+
+        Raises:
+            DatasetNotFound: Call `ensure` first.
+        """
+        ...
+
+    def get_frame(self, frame_id: str) -> Frame:
+        """Return one frame.
+
+        Raises:
+            FrameNotFound: There is none.
+        """
+        ...

@@ -1,0 +1,102 @@
+"""Port: releases."""
+
+from typing import Protocol
+
+from services.coordinator.domain.ports.paging import Page, PageRequest
+from services.coordinator.domain.releases import (
+    ModelVersion,
+    NewRelease,
+    Release,
+    ReleaseKind,
+    Serving,
+)
+
+__all__ = ["ReleaseStore"]
+
+
+class ReleaseStore(Protocol):
+    """Keeps releases. See the package for what holds for every store.
+
+    Promotions form a stack per campaign: promote puts a segmenter on top, rollback takes the top
+    off. What was ever promoted stays in an append-only log.
+    """
+
+    def create(self, release: NewRelease) -> Release:
+        """Record a publication as CANDIDATE and note it on its phase.
+
+        Idempotent by campaign, phase and kind.
+
+        Raises:
+            PhaseNotFound: There is no such phase.
+            ReleaseExists: The phase has a release of that kind, of another model version.
+        """
+        ...
+
+    def get(self, id: str) -> Release:
+        """Return one release.
+
+        Raises:
+            ReleaseNotFound: There is none.
+        """
+        ...
+
+    def list(self, campaign: str, page: PageRequest) -> Page[Release]:
+        """Return releases, newest first, of one campaign (id or name) or (empty) of all.
+
+        Raises:
+            CampaignNotFound: There is none.
+            InvalidPageToken: See `PageRequest`.
+        """
+        ...
+
+    def newest(self, campaign_id: str, kind: ReleaseKind) -> Release | None:
+        """Return the campaign's newest release of a kind, by phase."""
+        ...
+
+    def champion(self, campaign_id: str) -> Release | None:
+        """Return the campaign's champion; None before the first promotion."""
+        ...
+
+    def promote(self, id: str, *, request_id: str = "") -> Release:
+        """Make a segmenter the champion of its campaign; the champion before is RETIRED.
+
+        Promoting the champion again makes its campaign the one promoted last.
+
+        Raises:
+            ReleaseNotFound: There is none.
+            IllegalTransition: Not a segmenter.
+        """
+        ...
+
+    def rollback(self, campaign: str, *, request_id: str = "") -> Release:
+        """Return to the champion before the present one, which is RETIRED.
+
+        Raises:
+            CampaignNotFound: There is none.
+            IllegalTransition: There is no champion before.
+        """
+        ...
+
+    def serving(self, campaign: str = "") -> Serving:
+        """Return what serves in a campaign (id or name), or (empty) in the one promoted last.
+
+        Raises:
+            CampaignNotFound: There is none.
+            ReleaseNotFound: Nothing was promoted.
+        """
+        ...
+
+    def resident(self, *, including: str = "") -> tuple[ModelVersion, ...]:
+        """Return the model versions that Triton must hold, ascending by model and version.
+
+        Over every campaign that is RUNNING or PAUSED, and the one promoted last: the champion, the
+        champion before it, the newest segmenter, and the two newest uncertainty models.
+
+        Args:
+            including: Id of a release to hold as well: one about to be promoted must be loaded
+                before it serves.
+
+        Raises:
+            ReleaseNotFound: `including` is unknown.
+        """
+        ...
