@@ -20,7 +20,6 @@ from services.platform.errors import (
 )
 from services.platform.rpc_errors import STATUS_BY_ERROR, status_of
 
-
 ROOT = Path(__file__).resolve().parents[4]
 
 
