@@ -7,7 +7,6 @@ from collections.abc import Sequence
 
 from services.platform.errors import (
     CancelledError,
-    EchoLoopError,
     IllegalStateError,
     InvalidInputError,
     NotFoundError,
@@ -29,7 +28,7 @@ __all__ = [
 ]
 
 
-class TrainingError(EchoLoopError):
+class TrainingError(IllegalStateError):
     """A model could not be produced from a well-formed specification."""
 
 
