@@ -1,0 +1,71 @@
+"""What the runner of jobs needs from the outside."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Protocol, TypeAlias
+
+from trainer.jobs.job import Job, Progress
+from trainer.jobs.results import EvaluationResult, TrainedModel, Verification
+from trainer.jobs.specs import JobSpec
+
+__all__ = ["OnProgress", "OnStage", "Publisher", "Workers"]
+
+OnProgress: TypeAlias = Callable[[Progress], Awaitable[None]]
+OnStage: TypeAlias = Callable[[str], Awaitable[None]]
+
+
+class Workers(Protocol):
+    """Runs the work of a job in a process of its own that cannot outlive the trainer."""
+
+    def outcome(self, job: Job) -> TrainedModel | EvaluationResult | None:
+        """Return what an earlier process of the job finished, or None.
+
+        Raises:
+            JobFailed: It finished with a typed error.
+        """
+
+    async def run(
+        self, job: Job, spec: JobSpec, on_progress: OnProgress, stop: asyncio.Event
+    ) -> TrainedModel | EvaluationResult:
+        """Start a process that carries on from the last checkpoint and wait until it ends.
+
+        If the call is cancelled, the process is ended; its checkpoint stays.
+
+        Args:
+            job: Whose work.
+            spec: What to do.
+            on_progress: Called in order with every report of the process.
+            stop: Once set, the process is asked to end.
+
+        Raises:
+            JobFailed: The work ended with a typed error that a repetition meets again.
+            UnavailableError: Something that the work needs is down.
+            JobCancelled: It ended because `stop` was set.
+            WorkerCrashed: It ended without an outcome.
+        """
+
+    def clean_up(self, job: Job) -> None:
+        """Remove what an ended job no longer needs: checkpoints, frame cache, exported files."""
+
+
+class Publisher(Protocol):
+    """Brings a trained model into Triton."""
+
+    async def publish(
+        self, job_id: str, trained: TrainedModel, on_stage: OnStage, stop: asyncio.Event
+    ) -> Verification:
+        """Publish and verify one model; waits while Triton is down.
+
+        Repeating the call for the same job and bytes ends in the same version.
+
+        Args:
+            job_id: Who publishes.
+            trained: The model.
+            on_stage: Called with the step under way.
+            stop: Once set, gives up unless the version is verified already.
+
+        Raises:
+            PublishFailed: The model was refused; what served before goes on serving.
+            ZeroVarianceModel: The stochastic passes of an uncertainty model all agree.
+            JobCancelled: `stop` was set.
+        """
