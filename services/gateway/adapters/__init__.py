@@ -1,0 +1,1 @@
+"""Triton, the coordinator and image codecs behind the ports of the domain."""

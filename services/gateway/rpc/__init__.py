@@ -1,0 +1,1 @@
+"""SegmentationService over gRPC."""

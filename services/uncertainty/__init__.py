@@ -1,0 +1,1 @@
+"""Scores unlabeled frames by Monte-Carlo dropout on a served uncertainty model. Keeps no state."""

@@ -1,0 +1,1 @@
+"""Triton and the blob store behind the ports of the domain."""

@@ -1,0 +1,1 @@
+"""UncertaintyService over gRPC."""
