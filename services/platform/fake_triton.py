@@ -47,6 +47,7 @@ def uncertainty(inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         "embedding": columns.mean(axis=2),
         "mean_probability": probability,
         "std_map": np.sqrt(spread),
+        "pixels": np.full((len(image), 1), image[0].size, np.int64),
     }
 
 
