@@ -32,7 +32,7 @@ class SegmentationNetwork(nn.Module):
         decoder_name: str,
         encoder: nn.Module,
         decoder: nn.Module,
-        head: nn.Module,
+        head: nn.Sequential,
         dropout: DropoutSpec | None = None,
     ) -> None:
         super().__init__()
@@ -45,7 +45,7 @@ class SegmentationNetwork(nn.Module):
         self.head_dropout: nn.Module = nn.Identity()
         if dropout is not None:
             self.decoder_dropouts, last = insert_dropout(
-                decoder_name, decoder, dropout, self.masks
+                decoder_name, decoder, head[0].in_channels, dropout, self.masks
             )
             self.head_dropout = last if last is not None else nn.Identity()
         self.register_buffer(

@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from trainer.adapters.frame_resize import AreaShrink, enlarge
+from trainer.adapters.frame_resize import FrameResize
 from trainer.adapters.segmentation_network import SegmentationNetwork
 
 __all__ = ["SegmenterGraph"]
@@ -22,7 +22,8 @@ class SegmenterGraph(nn.Module):
     def __init__(self, network: SegmentationNetwork, image_size: int) -> None:
         super().__init__()
         self.network = network
-        self.shrink = AreaShrink(image_size)
+        self.shrink = FrameResize.shrinking_to(image_size)
+        self.enlarge = FrameResize.enlarging_from(image_size)
         self.eval()
 
     def forward(self, image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -35,5 +36,5 @@ class SegmenterGraph(nn.Module):
             probability: float32 [B, 1, 256, 256].
             probability_u8: uint8 [B, 1, 256, 256], 255 times the probability, rounded.
         """
-        probability = torch.sigmoid(enlarge(self.network(self.shrink(image))))
+        probability = torch.sigmoid(self.enlarge(self.network(self.shrink(image))))
         return probability, torch.round(probability * 255.0).to(torch.uint8)

@@ -5,15 +5,15 @@ probability maps. What lies in front of the first dropout is deterministic and r
 the encoder always, the decoder too when only the head drops.
 """
 
+import math
 from dataclasses import dataclass
 
 import torch
 from torch import nn
 
-from trainer.adapters.frame_resize import AreaShrink, enlarge
+from trainer.adapters.frame_resize import FrameResize
 from trainer.adapters.segmentation_network import SegmentationNetwork
 from trainer.domain.errors import InvalidSpecification
-from trainer.domain.mask_hash import pass_keys
 from trainer.domain.specs import DropoutPlacement
 
 __all__ = ["N_PASSES", "UncertaintyGraph"]
@@ -21,8 +21,12 @@ __all__ = ["N_PASSES", "UncertaintyGraph"]
 N_PASSES = 30
 """T of the source document."""
 
-_PASSES_AT_ONCE = 10
-"""Passes folded into the batch at once: bounds memory, and still fills a vector unit or a GPU."""
+_PIXELS_AT_ONCE = 5 * 256 * 256
+"""Passes times pixels of a frame that are folded into the batch at once; bounds memory.
+
+With 64 feature maps at half the resolution, as many a decoder has, a chunk's largest tensor is
+then 20 MiB a frame, 160 MiB for a full Triton batch.
+"""
 
 
 @dataclass(slots=True)
@@ -50,11 +54,11 @@ class _PassSums:
         deviation = foreground - first
         return cls(
             first=first,
-            foreground=foreground.sum(1, keepdim=True),
-            background=torch.sigmoid(-logits).sum(1, keepdim=True),
-            entropy=_entropy_of_logits(logits).sum(1, keepdim=True),
-            deviation=deviation.sum(1, keepdim=True),
-            squared_deviation=(deviation * deviation).sum(1, keepdim=True),
+            foreground=_sum_passes(foreground),
+            background=_sum_passes(torch.sigmoid(-logits)),
+            entropy=_sum_passes(_entropy_of_logits(logits)),
+            deviation=_sum_passes(deviation),
+            squared_deviation=_sum_passes(deviation * deviation),
         )
 
     def plus(self, other: "_PassSums") -> "_PassSums":
@@ -76,14 +80,14 @@ class UncertaintyGraph(nn.Module):
     """
 
     INPUTS = ("image", "seed")
-    OUTPUTS = ("scores", "embedding", "mean_probability", "std_map")
+    OUTPUTS = ("scores", "embedding", "mean_probability", "std_map", "pixels")
 
     def __init__(
         self,
         network: SegmentationNetwork,
         image_size: int,
         n_passes: int = N_PASSES,
-        passes_at_once: int = _PASSES_AT_ONCE,
+        passes_at_once: int | None = None,
     ) -> None:
         super().__init__()
         if network.dropout is None:
@@ -91,15 +95,18 @@ class UncertaintyGraph(nn.Module):
         if n_passes < 2:  # noqa: PLR2004
             raise InvalidSpecification(f"n_passes is {n_passes}; at least 2 passes are needed.")
         self.network = network
-        self.shrink = AreaShrink(image_size)
+        self.shrink = FrameResize.shrinking_to(image_size)
+        self.enlarge = FrameResize.enlarging_from(image_size)
         self.head_only = network.dropout.placement is DropoutPlacement.HEAD
         self.n_passes = n_passes
-        self.passes_at_once = passes_at_once
+        at_once = passes_at_once or max(1, _PIXELS_AT_ONCE // image_size**2)
+        # Chunks of nearly equal size: the largest one decides the memory.
+        self.passes_at_once = math.ceil(n_passes / math.ceil(n_passes / at_once))
         self.eval()
 
     def forward(
         self, image: torch.Tensor, seed: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
         """Score frames.
 
         Args:
@@ -112,15 +119,17 @@ class UncertaintyGraph(nn.Module):
             embedding: float32 [B, D], the deepest encoder features averaged over space.
             mean_probability: float32 [B, 1, 256, 256], mean over the passes.
             std_map: float32 [B, 1, 256, 256], population standard deviation over the passes.
+            pixels: int64 [B, 1], how many pixels were summed for a score.
         """
         features = self.network.encode(self.shrink(image))
         embedding = features[-1].mean(dim=(2, 3))
         if self.head_only:
             features = [self.network.decode(features)]
         sums: _PassSums | None = None
-        for start in range(0, self.n_passes, self.passes_at_once):
-            passes = torch.arange(start, min(start + self.passes_at_once, self.n_passes))
-            logits = self._logits(features, pass_keys(seed, passes[None, :]))
+        for hashes in self.network.masks.hash_passes(seed, self.n_passes).split(
+            self.passes_at_once, dim=1
+        ):
+            logits = self._logits(features, hashes)
             if sums is None:
                 sums = _PassSums.of(logits, first=None)
             else:
@@ -133,22 +142,32 @@ class UncertaintyGraph(nn.Module):
         variance = sums.squared_deviation / self.n_passes - mean_deviation * mean_deviation
         std = torch.sqrt(torch.clamp(variance, min=0.0))
         maps = torch.cat([mfe, cfe, (mfe - cfe).abs(), std], dim=1)  # [B, 4, s, s]
-        return maps.sum(dim=(2, 3)), embedding, enlarge(mean), enlarge(std)
+        pixels = torch.full_like(seed, maps.shape[2] * maps.shape[3])
+        return maps.sum(dim=(2, 3)), embedding, self.enlarge(mean), self.enlarge(std), pixels
 
-    def _logits(self, features: list[torch.Tensor], keys: torch.Tensor) -> torch.Tensor:
-        """Return the logits [B, K, s, s] of the passes with these keys [B, K]."""
-        n_passes = keys.shape[1]
+    def _logits(self, features: list[torch.Tensor], hashes: torch.Tensor) -> torch.Tensor:
+        """Return the logits [B, K, s, s] of the passes with these hashes [B, K, W]."""
+        n_passes = hashes.shape[1]
         # Row b * K + k of the folded batch is pass k of frame b.
         folded = [
-            feature[:, None]
-            .expand(-1, n_passes, -1, -1, -1)
-            .reshape(-1, *feature.shape[1:])
+            feature[:, None].expand(-1, n_passes, -1, -1, -1).reshape(-1, *feature.shape[1:])
             for feature in features
         ]
-        with self.network.masks.running(keys.reshape(-1)):
+        with self.network.masks.running(hashes.flatten(0, 1)):
             decoded = folded[0] if self.head_only else self.network.decode(folded)
             logits = self.network.classify(decoded)
         return logits.reshape(-1, n_passes, *logits.shape[2:])
+
+
+def _sum_passes(values: torch.Tensor) -> torch.Tensor:
+    """Return the sum over the passes, [B, 1, s, s], of [B, K, s, s].
+
+    A matrix product, because runtimes choose the order of a reduction by the shape of the whole
+    tensor: a frame would get other last digits in another batch.
+    """
+    batch, n_passes, height, width = values.shape
+    sums = torch.ones(1, n_passes) @ values.reshape(batch, n_passes, height * width)
+    return sums.reshape(batch, 1, height, width)
 
 
 def _entropy_of_logits(logits: torch.Tensor) -> torch.Tensor:

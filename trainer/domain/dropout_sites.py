@@ -19,7 +19,7 @@ from enum import Enum, auto
 
 from trainer.domain.specs import DropoutPlacement
 
-__all__ = ["DropoutSites", "LayerDescription", "LayerKind", "choose_sites"]
+__all__ = ["DropoutSite", "DropoutSites", "LayerDescription", "LayerKind", "choose_sites"]
 
 _FUSED_OUTPUT = frozenset({"FPN", "PAN"})
 """Decoders whose output is a sum behind the last activation; the others end in an activation."""
@@ -49,15 +49,28 @@ class LayerDescription:
 
 
 @dataclass(frozen=True, slots=True)
+class DropoutSite:
+    """A layer that dropout follows.
+
+    Attributes:
+        path: Dotted path inside the decoder.
+        channels: Channels of its output.
+    """
+
+    path: str
+    channels: int
+
+
+@dataclass(frozen=True, slots=True)
 class DropoutSites:
     """Where dropout goes.
 
     Attributes:
-        layers: Paths inside the decoder of the layers it follows, in the decoder's order.
+        layers: The layers inside the decoder that it follows, in the decoder's order.
         before_head: Whether it also lies between the decoder's output and the last convolution.
     """
 
-    layers: tuple[str, ...]
+    layers: tuple[DropoutSite, ...]
     before_head: bool
 
 
@@ -86,15 +99,19 @@ def choose_sites(
     activations = {
         _parent(layer.path): layer.path for layer in layers if layer.kind is LayerKind.ACTIVATION
     }
-    sites: dict[str, None] = {}
+    sites: dict[str, int] = {}
     for layer in layers:
         if layer.kind is not LayerKind.CONVOLUTION or layer.channels == 1:
             continue
         containers = _ancestors(layer.path)
         if gated.isdisjoint(containers):
             site = next((activations[c] for c in containers if c in activations), layer.path)
-            sites[site] = None
-    return DropoutSites(layers=tuple(sites), before_head=decoder in _FUSED_OUTPUT)
+            # Of the two convolutions of a separable one, the later decides the channels.
+            sites[site] = layer.channels
+    return DropoutSites(
+        layers=tuple(DropoutSite(path, channels) for path, channels in sites.items()),
+        before_head=decoder in _FUSED_OUTPUT,
+    )
 
 
 def _parent(path: str) -> str:

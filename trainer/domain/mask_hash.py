@@ -17,7 +17,10 @@ channels of one layer never share a hash.
 
 from typing import Any, TypeVar
 
-__all__ = ["MODULUS", "absorb", "drop_threshold", "pass_keys", "seed_state"]
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["MODULUS", "absorb", "channel_words", "drop_threshold", "pass_keys"]
 
 MODULUS = 2**31 - 1
 """The Mersenne prime p; hashes lie in [0, p)."""
@@ -54,22 +57,32 @@ def absorb(state: IntegersT, word: IntegersT) -> IntegersT:
     return _permute(state + word)
 
 
-def seed_state(seed: IntegersT) -> IntegersT:
-    """Return the state after absorbing a seed, any int64 (negative ones included)."""
-    return absorb(_permute(seed % MODULUS), seed % _SECOND_MODULUS)
-
-
 def pass_keys(seed: IntegersT, passes: IntegersT) -> IntegersT:
     """Return the key of every stochastic pass of every frame.
 
     Args:
-        seed: int64 [B, 1].
-        passes: Pass numbers from 0, int64 [1, K].
+        seed: Any int64 (negative ones included), [B, 1].
+        passes: Pass numbers from 0, int64 [1, T].
 
     Returns:
-        Keys in [0, p), int64 [B, K].
+        Keys in [0, p), int64 [B, T].
     """
-    return absorb(seed_state(seed), passes)
+    state = absorb(_permute(seed % MODULUS), seed % _SECOND_MODULUS)
+    return absorb(state, passes)
+
+
+def channel_words(layer: int, channels: int) -> NDArray[np.int64]:
+    """Return one word for every channel of a layer, to be absorbed into a pass key.
+
+    They do not depend on the input: a graph holds them as constants, and the masks of all layers
+    and passes of a frame are then a single absorption.
+
+    Returns:
+        Distinct values in [0, p), int64 [channels].
+    """
+    numbers = np.arange(channels, dtype=np.int64)
+    words: NDArray[np.int64] = absorb(np.full(channels, _permute(layer), np.int64), numbers)
+    return words
 
 
 def drop_threshold(rate: float) -> int:

@@ -1,0 +1,213 @@
+"""Exports graphs to ONNX and proves that the file computes what PyTorch computes."""
+
+import hashlib
+import logging
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import onnx
+import onnxruntime
+import torch
+from numpy.typing import NDArray
+
+from trainer.adapters.segmenter_graph import SegmenterGraph
+from trainer.adapters.uncertainty_graph import UncertaintyGraph
+from trainer.domain.errors import ParityFailure, ZeroVarianceModel
+from trainer.domain.export_report import ExportReport
+from trainer.domain.probe_frames import probe_frames, probe_seeds
+
+__all__ = ["OPSET", "PROBABILITY_TOLERANCE", "Graph", "export_graph", "largest_difference"]
+
+OPSET = 20
+"""What the exporter of torch 2.13 writes natively; onnxruntime 1.17 and later read it."""
+
+PROBABILITY_TOLERANCE = 1e-4
+"""Accepted absolute difference of a probability, and of a score's per-pixel mean.
+
+Convolutions in another order of additions differ by about 1e-6 in practice; an operator that means
+something else differs by 1e-2 or more.
+"""
+
+_EMBEDDING_TOLERANCE = 1e-3  # relative; unbounded features, hence no absolute bound
+
+_MIN_STD_PER_PIXEL = 1e-7
+"""Below this, deviations between passes are rounding errors of 32-bit probabilities."""
+
+Graph: TypeAlias = SegmenterGraph | UncertaintyGraph
+Arrays: TypeAlias = Mapping[str, NDArray[Any]]
+
+
+def export_graph(graph: Graph, destination: Path) -> ExportReport:
+    """Write a graph as ONNX, check it, and compare it with PyTorch.
+
+    The batch axis is dynamic, height and width are fixed. Next to the file a `.probe.npz` is left
+    (see `ExportReport.probe`), for later comparisons, such as with a server's answers.
+
+    Args:
+        graph: On the CPU, with trained weights; left in evaluation mode.
+        destination: The file to write; its folder must exist.
+
+    Raises:
+        ZeroVarianceModel: The passes of an uncertainty graph all agree.
+        ParityFailure: onnxruntime does not answer as PyTorch does, or not the same in every batch.
+    """
+    graph.eval()
+    inputs = _probe_inputs(graph)
+    expected = _run_torch(graph, inputs)
+    if isinstance(graph, UncertaintyGraph):
+        _check_variance(expected)
+    model = _to_onnx(graph, inputs)
+    onnx.checker.check_model(model, full_check=True)
+    content = model.SerializeToString(deterministic=True)
+    max_difference = _check_parity(content, inputs, expected)
+    destination.write_bytes(content)
+    probe = destination.with_suffix(".probe.npz")
+    np.savez_compressed(probe, **inputs, **expected)
+    return ExportReport(
+        path=destination,
+        digest=hashlib.sha256(content).hexdigest(),
+        probe=probe,
+        opset=model.opset_import[0].version,
+        parameters=graph.network.parameter_count,
+        tolerance=PROBABILITY_TOLERANCE,
+        max_difference=max_difference,
+    )
+
+
+def largest_difference(expected: Arrays, actual: Arrays) -> float:
+    """Return the largest difference between two answers of the same graph.
+
+    Absolute for probabilities and maps, of the per-pixel mean for scores. Compared on their own
+    scales, and refused there: embeddings (relative) and 8-bit probabilities (one step, which
+    rounding may take).
+
+    Raises:
+        ParityFailure: An output differs by more than it may, or is not finite.
+    """
+    largest = 0.0
+    for name, reference in expected.items():
+        answer = actual[name]
+        if answer.shape != reference.shape or not np.isfinite(answer).all():
+            raise ParityFailure(
+                f"Output {name!r} of the exported graph has the wrong shape or non-finite values."
+            )
+        difference = np.abs(answer.astype(np.float64) - reference.astype(np.float64))
+        tolerance = PROBABILITY_TOLERANCE
+        if name == "scores":
+            difference = difference / expected["pixels"]
+        elif name == "embedding":
+            difference, tolerance = difference / (1.0 + np.abs(reference)), _EMBEDDING_TOLERANCE
+        elif name == "probability_u8":
+            tolerance = 1.0
+        found = float(difference.max())
+        if found > tolerance:
+            raise ParityFailure(
+                f"Output {name!r} of the exported graph differs from PyTorch by {found:.2g}; at "
+                f"most {tolerance:.0e} is accepted. The model is not published."
+            )
+        if tolerance == PROBABILITY_TOLERANCE:
+            largest = max(largest, found)
+    return largest
+
+
+def _probe_inputs(graph: Graph) -> dict[str, NDArray[Any]]:
+    probes = {"image": probe_frames(), "seed": probe_seeds()}
+    return {name: probes[name] for name in graph.INPUTS}
+
+
+def _run_torch(graph: Graph, inputs: Arrays) -> dict[str, NDArray[Any]]:
+    with torch.inference_mode():
+        outputs = graph(*(torch.from_numpy(array) for array in inputs.values()))
+    return {name: output.numpy() for name, output in zip(graph.OUTPUTS, outputs, strict=True)}
+
+
+def _check_variance(expected: Arrays) -> None:
+    std_per_pixel = expected["scores"][:, 3] / expected["pixels"][:, 0]
+    if not float(std_per_pixel.max()) > _MIN_STD_PER_PIXEL:  # also refuses NaN
+        raise ZeroVarianceModel(
+            "The stochastic passes of the uncertainty model all agree on every probe frame, so its "
+            "scores would rank frames at random. Train longer, or use a higher dropout rate."
+        )
+
+
+def _to_onnx(graph: Graph, inputs: Arrays) -> onnx.ModelProto:
+    batch = torch.export.Dim("batch")
+    # Two of the three probes: a batch size that no other axis of the graph has by coincidence.
+    examples = tuple(torch.from_numpy(array[:2]) for array in inputs.values())
+    with _quiet_exporter():
+        program = torch.onnx.export(
+            graph,
+            examples,
+            dynamo=True,
+            opset_version=OPSET,
+            input_names=list(graph.INPUTS),
+            output_names=list(graph.OUTPUTS),
+            dynamic_shapes=tuple({0: batch} for _ in examples),
+            verbose=False,
+        )
+    assert program is not None  # dynamo=True returns a program
+    model: onnx.ModelProto = program.model_proto
+    _strip_traces(model)
+    for output in model.graph.output:
+        if output.name == "embedding":
+            # Its width is the encoder's business; one configuration serves every version.
+            output.type.tensor_type.shape.dim[1].dim_param = "embedding_size"
+    return model
+
+
+def _strip_traces(model: onnx.ModelProto) -> None:
+    """Remove what the exporter notes about its own run: stack traces name files of this machine."""
+    graphs_and_functions = [model.graph, *model.functions]
+    for part in graphs_and_functions:
+        del part.metadata_props[:]
+        for node in part.node:
+            del node.metadata_props[:]
+            node.doc_string = ""
+    for value in [*model.graph.value_info, *model.graph.input, *model.graph.output]:
+        del value.metadata_props[:]
+    for tensor in model.graph.initializer:
+        del tensor.metadata_props[:]
+    del model.metadata_props[:]
+
+
+def _check_parity(content: bytes, inputs: Arrays, expected: Arrays) -> float:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    together = _run_onnx(session, inputs)
+    largest = largest_difference(expected, together)
+    for index in range(len(inputs["image"])):
+        row = slice(index, index + 1)
+        alone = _run_onnx(session, {name: array[row] for name, array in inputs.items()})
+        largest = max(largest, largest_difference(_rows(expected, row), alone))
+        if "scores" in alone and not np.array_equal(alone["scores"], together["scores"][row]):
+            raise ParityFailure("A frame's scores depend on the rest of its batch.")
+    return largest
+
+
+def _rows(arrays: Arrays, row: slice) -> dict[str, NDArray[Any]]:
+    return {name: array[row] for name, array in arrays.items()}
+
+
+def _run_onnx(session: onnxruntime.InferenceSession, inputs: Arrays) -> dict[str, NDArray[Any]]:
+    names = [output.name for output in session.get_outputs()]
+    return dict(zip(names, session.run(names, dict(inputs)), strict=True))
+
+
+@contextmanager
+def _quiet_exporter() -> Iterator[None]:
+    """Hold back the exporter's remarks; what is wrong with a graph shows in the checks above."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
