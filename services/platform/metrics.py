@@ -114,7 +114,7 @@ class MetricsServer:
         tls_key: PEM file.
 
     Raises:
-        OSError: The address cannot be bound.
+        OSError: The address cannot be bound or a PEM file not be used.
     """
 
     def __init__(
@@ -126,6 +126,10 @@ class MetricsServer:
         tls_cert: Path | None = None,
         tls_key: Path | None = None,
     ) -> None:
+        context: ssl.SSLContext | None = None
+        if tls_cert is not None and tls_key is not None:
+            context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+            context.load_cert_chain(tls_cert, tls_key)
         self._server = make_server(
             host,
             port,
@@ -133,9 +137,7 @@ class MetricsServer:
             server_class=_Server6 if ":" in host else ThreadingWSGIServer,
             handler_class=_QuietHandler,
         )
-        if tls_cert is not None and tls_key is not None:
-            context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-            context.load_cert_chain(tls_cert, tls_key)
+        if context is not None:
             self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
         self._thread = threading.Thread(
             target=self._server.serve_forever,

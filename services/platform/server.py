@@ -113,6 +113,9 @@ async def running_server(
     )
     named = _ServiceNames(server)
     async with AsyncExitStack() as stack:
+        # Before `register` opens databases: a second process on one address must touch nothing.
+        port = _bind(server, settings)
+        metrics = stack.enter_context(_metrics_server(settings, registry))
         registered = register(cast(grpc.aio.Server, named))
         if isinstance(registered, AbstractAsyncContextManager):
             await stack.enter_async_context(registered)
@@ -123,8 +126,6 @@ async def running_server(
         reflection.enable_server_reflection(
             (*named.names, health.SERVICE_NAME, reflection.SERVICE_NAME), server
         )
-        metrics = stack.enter_context(_metrics_server(settings, registry))
-        port = _bind(server, settings)
         await server.start()
         try:
             for name in ("", *named.names):
