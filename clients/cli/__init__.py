@@ -1,0 +1,1 @@
+"""The `echoloop` command."""

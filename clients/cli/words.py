@@ -1,0 +1,152 @@
+"""Enum values, times and numbers as people read them."""
+
+from datetime import UTC
+
+from google.protobuf.descriptor import EnumDescriptor
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from clients.cli.jsonable import enum_word
+from echoloop.v1 import (
+    annotation_pb2,
+    common_pb2,
+    coordinator_pb2,
+    release_pb2,
+    trainer_pb2,
+)
+from services.platform.errors import InvalidInputError
+
+__all__ = [
+    "acquisition",
+    "annotation_state",
+    "campaign_state",
+    "duration",
+    "job_kind",
+    "job_state",
+    "parse_acquisition",
+    "parse_retrain_mode",
+    "parse_skip_reason",
+    "percent",
+    "phase_state",
+    "release_kind",
+    "release_state",
+    "stop_reason",
+    "when",
+]
+
+_MINUTE_S = 60
+_HOUR_S = 3600
+
+
+class UnknownWord(InvalidInputError):
+    """An option has a value that does not exist."""
+
+
+def campaign_state(number: int) -> str:
+    """Return a campaign's state, such as RUNNING."""
+    return enum_word(coordinator_pb2.CampaignState.DESCRIPTOR, number)
+
+
+def phase_state(number: int) -> str:
+    """Return a phase's state, such as TRAINING."""
+    return enum_word(coordinator_pb2.PhaseState.DESCRIPTOR, number)
+
+
+def stop_reason(number: int) -> str:
+    """Return why a campaign ended, such as BUDGET_EXHAUSTED; empty while it runs."""
+    return enum_word(coordinator_pb2.StopReason.DESCRIPTOR, number)
+
+
+def acquisition(number: int) -> str:
+    """Return an acquisition function's name, such as MFE."""
+    return enum_word(common_pb2.AcquisitionFunction.DESCRIPTOR, number)
+
+
+def annotation_state(number: int) -> str:
+    """Return a request's state, such as PENDING."""
+    return enum_word(annotation_pb2.AnnotationState.DESCRIPTOR, number)
+
+
+def release_kind(number: int) -> str:
+    """Return what a release is for, in lower case."""
+    return enum_word(common_pb2.ReleaseKind.DESCRIPTOR, number).lower()
+
+
+def release_state(number: int) -> str:
+    """Return a release's state, in lower case."""
+    return enum_word(release_pb2.ReleaseState.DESCRIPTOR, number).lower()
+
+
+def job_kind(number: int) -> str:
+    """Return what a job does, in lower case."""
+    return enum_word(trainer_pb2.JobKind.DESCRIPTOR, number).lower()
+
+
+def job_state(number: int) -> str:
+    """Return a job's state."""
+    return enum_word(trainer_pb2.JobState.DESCRIPTOR, number)
+
+
+def parse_acquisition(word: str) -> "common_pb2.AcquisitionFunction.ValueType":
+    """Return the function that a word names.
+
+    Raises:
+        UnknownWord: Lists those that exist.
+    """
+    return common_pb2.AcquisitionFunction.Value(
+        _value(common_pb2.AcquisitionFunction.DESCRIPTOR, word, "acquisition function")
+    )
+
+
+def parse_retrain_mode(word: str) -> "coordinator_pb2.RetrainMode.ValueType":
+    """Return how phases start: "from-scratch" or "warm-start".
+
+    Raises:
+        UnknownWord: Lists those that exist.
+    """
+    return coordinator_pb2.RetrainMode.Value(
+        _value(coordinator_pb2.RetrainMode.DESCRIPTOR, word, "retrain mode")
+    )
+
+
+def parse_skip_reason(word: str) -> "annotation_pb2.SkipReason.ValueType":
+    """Return why a frame is skipped, such as "poor-quality".
+
+    Raises:
+        UnknownWord: Lists those that exist.
+    """
+    return annotation_pb2.SkipReason.Value(
+        _value(annotation_pb2.SkipReason.DESCRIPTOR, word, "skip reason")
+    )
+
+
+def _value(descriptor: EnumDescriptor, word: str, what: str) -> str:
+    wanted = word.strip().upper().replace("-", "_")
+    for value in descriptor.values:
+        if value.number and enum_word(descriptor, value.number) == wanted:
+            return str(value.name)
+    known = ", ".join(
+        enum_word(descriptor, value.number).lower().replace("_", "-")
+        for value in descriptor.values
+        if value.number
+    )
+    raise UnknownWord(f"There is no {what} {word!r}. Known: {known}.")
+
+
+def percent(share: float | None) -> str:
+    """Return `84.3 %`, or a dash."""
+    return "-" if share is None else f"{share * 100:.1f} %"
+
+
+def duration(seconds: float) -> str:
+    """Return `42 s`, `3 min 05 s` or `2 h 07 min`."""
+    whole = round(seconds)
+    if whole < _MINUTE_S:
+        return f"{whole} s"
+    if whole < _HOUR_S:
+        return f"{whole // _MINUTE_S} min {whole % _MINUTE_S:02d} s"
+    return f"{whole // _HOUR_S} h {whole % _HOUR_S // _MINUTE_S:02d} min"
+
+
+def when(timestamp: Timestamp) -> str:
+    """Return local date and time to the second."""
+    return timestamp.ToDatetime(tzinfo=UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S")
