@@ -8,13 +8,20 @@ import hashlib
 import os
 import re
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 import fsspec
 
-from services.platform.errors import InvalidInputError, NotFoundError, UnavailableError
+from services.platform.errors import (
+    InvalidInputError,
+    NotFoundError,
+    UnavailableError,
+    UnsupportedError,
+)
 
 __all__ = [
     "BadBlobRef",
@@ -22,6 +29,7 @@ __all__ = [
     "BlobNotFound",
     "BlobStore",
     "BlobStoreUnavailable",
+    "UnsupportedBlobUrl",
 ]
 
 _KIND = r"[a-z][a-z0-9_-]{0,31}"
@@ -47,6 +55,10 @@ class BlobStoreUnavailable(UnavailableError):
     """The storage behind the store failed."""
 
 
+class UnsupportedBlobUrl(UnsupportedError):
+    """No driver for that kind of storage is installed."""
+
+
 class _Backend(Protocol):
     """Bytes by reference. `read` raises FileNotFoundError; everything may raise OSError."""
 
@@ -68,6 +80,9 @@ class BlobStore:
             `s3://bucket/prefix`; the latter needs the `s3` extra). A folder is created when the
             first blob is written.
         options: Passed to the fsspec file system (endpoint, profile, ...); unused for a folder.
+
+    Raises:
+        UnsupportedBlobUrl: No driver for the URL is installed.
     """
 
     def __init__(self, url: str, **options: Any) -> None:
@@ -192,23 +207,43 @@ class _FsspecBackend:
     """Any other fsspec file system. Object stores publish a written object atomically."""
 
     def __init__(self, url: str, options: dict[str, Any]) -> None:
-        self._fs, root = fsspec.core.url_to_fs(url, **options)
+        try:
+            self._fs, root = fsspec.core.url_to_fs(url, **options)
+        except (ValueError, ImportError) as exc:
+            raise UnsupportedBlobUrl(
+                f"No driver for blob URLs that start with {urlsplit(url).scheme}://. Use a folder, "
+                "or install the driver (for s3:// the s3 extra: pip install 'echoloop[s3]')."
+            ) from exc
         self._root = root.rstrip("/")
 
     def read(self, ref: str) -> bytes:
-        data: bytes = self._fs.cat_file(f"{self._root}/{ref}")
+        with _only_os_errors():
+            data: bytes = self._fs.cat_file(f"{self._root}/{ref}")
         return data
 
     def write(self, ref: str, data: bytes) -> None:
         path = f"{self._root}/{ref}"
-        self._fs.makedirs(path.rpartition("/")[0], exist_ok=True)
-        self._fs.pipe_file(path, data)
+        with _only_os_errors():
+            self._fs.makedirs(path.rpartition("/")[0], exist_ok=True)
+            self._fs.pipe_file(path, data)
 
     def size(self, ref: str) -> int | None:
         path = f"{self._root}/{ref}"
         # Another process may have written it after this one listed the folder.
         self._fs.invalidate_cache(path.rpartition("/")[0])
         try:
-            return int(self._fs.info(path)["size"])
+            with _only_os_errors():
+                return int(self._fs.info(path)["size"])
         except FileNotFoundError:
             return None
+
+
+@contextmanager
+def _only_os_errors() -> Iterator[None]:
+    """Object-store drivers let errors of their HTTP libraries through."""
+    try:
+        yield
+    except OSError:
+        raise
+    except Exception as exc:
+        raise OSError("the file system driver failed") from exc

@@ -18,11 +18,11 @@ def largest_component(mask: Mask) -> Mask:
     Returns:
         uint8 [H, W] of 0 and 1; empty for an empty mask.
     """
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
-    if count == 1:  # only the background
-        return np.zeros_like(mask)
-    largest = 1 + int(np.argmax(stats[1:, cv2.CC_STAT_AREA]))
-    kept: Mask = (labels == largest).astype(np.uint8)
+    kept = np.zeros_like(mask)
+    found = _largest_in_its_box(mask)
+    if found is not None:
+        component, x, y = found
+        kept[y : y + component.shape[0], x : x + component.shape[1]] = component
     return kept
 
 
@@ -36,9 +36,22 @@ def largest_contour(mask: Mask) -> NDArray[np.float32]:
         float32 [N, 2] of (x, y) at pixel centres, in order around the border, first point not
         repeated; [0, 2] for an empty mask. Points inside straight runs are left out.
     """
-    component = largest_component(mask)
-    contours, _ = cv2.findContours(component, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
-    if not contours:
+    found = _largest_in_its_box(mask)
+    if found is None:
         return np.zeros((0, 2), np.float32)
+    component, x, y = found
+    contours, _ = cv2.findContours(
+        component, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE, offset=(x, y)
+    )
     points: NDArray[np.float32] = contours[0].reshape(-1, 2).astype(np.float32)
     return points
+
+
+def _largest_in_its_box(mask: Mask) -> tuple[Mask, int, int] | None:
+    """Return the largest component cropped to its bounding box, and the box's x and y."""
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
+    if count == 1:  # only the background
+        return None
+    largest = 1 + int(np.argmax(stats[1:, cv2.CC_STAT_AREA]))
+    x, y, width, height = (int(edge) for edge in stats[largest, : cv2.CC_STAT_AREA])
+    return (labels[y : y + height, x : x + width] == largest).astype(np.uint8), x, y

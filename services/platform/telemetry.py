@@ -5,7 +5,6 @@ anywhere. Records of the standard library's loggers take the same path.
 """
 
 import logging
-import os
 import re
 import sys
 import time
@@ -59,8 +58,6 @@ def configure_logging(
         log_format: `json` for machines, `console` for eyes.
         stream: Instead of stderr.
     """
-    # gRPC's C core writes plain lines to stderr; "Got goaway" at each stop of a neighbour is noise.
-    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,

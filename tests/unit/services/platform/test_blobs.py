@@ -15,6 +15,7 @@ from services.platform.blobs import (
     BlobNotFound,
     BlobStore,
     BlobStoreUnavailable,
+    UnsupportedBlobUrl,
 )
 
 DATA = b"frame"
@@ -169,6 +170,28 @@ def test_threads_that_put_and_get_the_same_blob_never_see_a_part(store: BlobStor
     for thread in threads:
         thread.join()
     assert wrong == []
+
+
+def test_a_storage_without_a_driver_is_named() -> None:
+    with pytest.raises(UnsupportedBlobUrl, match="nosuch://"):
+        BlobStore("nosuch://bucket/blobs")
+
+
+def test_a_driver_that_fails_in_its_own_way_is_unavailable(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(*args: object, **options: object) -> None:
+        raise RuntimeError("http library")
+
+    store = BlobStore("memory://driver")
+    ref = store.put("frames", DATA)
+    monkeypatch.setattr(fsspec.filesystem("memory"), "cat_file", fail)
+    monkeypatch.setattr(fsspec.filesystem("memory"), "info", fail)
+    for access in (lambda: store.get(ref), lambda: store.exists(ref)):
+        with pytest.raises(BlobStoreUnavailable):
+            access()
+    with pytest.raises(BlobStoreUnavailable):
+        store.put("frames", DATA)
 
 
 @given(data=st.binary(max_size=2000), suffix=st.sampled_from(["", ".png", ".tar.gz"]))
