@@ -8,6 +8,7 @@ from services.coordinator.domain.acquisition import Scores
 from services.coordinator.domain.errors import IllegalTransition, LeaseExpired, LeaseLost
 
 __all__ = [
+    "IMPORT_READER",
     "AnnotationRequest",
     "AnnotationState",
     "Label",
@@ -19,6 +20,10 @@ __all__ = [
     "check_request_move",
     "grant",
 ]
+
+
+IMPORT_READER = "import"
+"""Reader of the labels that came with the data set; no person may have that name."""
 
 
 class AnnotationState(StrEnum):

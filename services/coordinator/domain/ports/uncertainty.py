@@ -5,17 +5,10 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from services.coordinator.domain.acquisition import FrameScores
+from services.coordinator.domain.ports.scores import FrameRef
 from services.coordinator.domain.releases import ModelVersion
 
-__all__ = ["FrameRef", "ScoredFrame", "UncertaintyScorer"]
-
-
-@dataclass(frozen=True, slots=True)
-class FrameRef:
-    """A frame to score, by the blob reference of its image."""
-
-    frame_id: str
-    image_ref: str
+__all__ = ["ScoredFrame", "UncertaintyScorer"]
 
 
 @dataclass(frozen=True, slots=True)
