@@ -1,3 +1,4 @@
+# ruff: noqa: N802  # RPCs are named by the contract
 """A trainer that trains nothing: the real contract over real gRPC, with invented results.
 
 For tests and for working on the coordinator without Triton. Jobs live as long as the object, so a
@@ -113,7 +114,7 @@ class FakeTrainer(trainer_pb2_grpc.TrainerServiceServicer):
 
     # ---- the service ---------------------------------------------------------------------------
 
-    async def StartRetraining(  # noqa: N802  # named by the contract
+    async def StartRetraining(
         self, request: trainer_pb2.StartRetrainingRequest, context: Any
     ) -> trainer_pb2.StartRetrainingResponse:
         """Accept a training; a repeated request id returns the same job."""
@@ -130,7 +131,7 @@ class FakeTrainer(trainer_pb2_grpc.TrainerServiceServicer):
         )
         return trainer_pb2.StartRetrainingResponse(job=record.job)
 
-    async def StartEvaluation(  # noqa: N802  # named by the contract
+    async def StartEvaluation(
         self, request: trainer_pb2.StartEvaluationRequest, context: Any
     ) -> trainer_pb2.StartEvaluationResponse:
         """Accept an evaluation; a repeated request id returns the same job."""
@@ -147,14 +148,14 @@ class FakeTrainer(trainer_pb2_grpc.TrainerServiceServicer):
         )
         return trainer_pb2.StartEvaluationResponse(job=record.job)
 
-    async def GetJob(  # noqa: N802  # named by the contract
+    async def GetJob(
         self, request: trainer_pb2.GetJobRequest, context: Any
     ) -> trainer_pb2.GetJobResponse:
         """Read one job."""
         self._check_up()
         return trainer_pb2.GetJobResponse(job=self._record(request.id).job)
 
-    async def WatchJob(  # noqa: N802  # named by the contract
+    async def WatchJob(
         self, request: trainer_pb2.WatchJobRequest, context: Any
     ) -> AsyncIterator[trainer_pb2.WatchJobResponse]:
         """Send the job at every change until it has ended."""
@@ -167,7 +168,7 @@ class FakeTrainer(trainer_pb2_grpc.TrainerServiceServicer):
                 return
             await changed.wait()
 
-    async def CancelJob(  # noqa: N802  # named by the contract
+    async def CancelJob(
         self, request: trainer_pb2.CancelJobRequest, context: Any
     ) -> trainer_pb2.CancelJobResponse:
         """End a job."""
@@ -179,7 +180,7 @@ class FakeTrainer(trainer_pb2_grpc.TrainerServiceServicer):
             self._end(record, trainer_pb2.JOB_STATE_CANCELLED)
         return trainer_pb2.CancelJobResponse(job=record.job)
 
-    async def ListJobs(  # noqa: N802  # named by the contract
+    async def ListJobs(
         self, request: trainer_pb2.ListJobsRequest, context: Any
     ) -> trainer_pb2.ListJobsResponse:
         """List every job on one page, newest first."""
@@ -187,7 +188,7 @@ class FakeTrainer(trainer_pb2_grpc.TrainerServiceServicer):
         jobs = [job for job in self.jobs if request.campaign in ("", job.campaign)]
         return trainer_pb2.ListJobsResponse(jobs=reversed(jobs))
 
-    async def SetResidentVersions(  # noqa: N802  # named by the contract
+    async def SetResidentVersions(
         self, request: trainer_pb2.SetResidentVersionsRequest, context: Any
     ) -> trainer_pb2.SetResidentVersionsResponse:
         """Note which versions shall stay."""

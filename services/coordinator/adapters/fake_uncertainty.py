@@ -1,3 +1,4 @@
+# ruff: noqa: N802  # RPCs are named by the contract
 """An uncertainty service without a model: the real contract over real gRPC, with invented scores.
 
 For tests and for working on the coordinator without Triton. The scores depend on the image, the
@@ -59,7 +60,7 @@ class FakeUncertainty(uncertainty_pb2_grpc.UncertaintyServiceServicer):
         self._blobs = blobs
         self._frame_s = frame_s
 
-    async def ScoreFrames(  # noqa: N802  # named by the contract
+    async def ScoreFrames(
         self,
         request_iterator: AsyncIterator[uncertainty_pb2.ScoreFramesRequest],
         context: Any,

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 import grpc
 
 from echoloop.v1 import common_pb2, trainer_pb2, trainer_pb2_grpc
+from services.coordinator.adapters.reaching import reaching
 from services.coordinator.domain.campaign import Architecture
 from services.coordinator.domain.ports.trainer import (
     EvaluationOrder,
@@ -20,7 +21,6 @@ from services.coordinator.domain.ports.trainer import (
 )
 from services.coordinator.domain.releases import ModelVersion, ReleaseKind
 from services.platform.errors import UnavailableError
-from services.platform.rpc_errors import typed_errors
 
 __all__ = ["GrpcTrainer"]
 
@@ -73,7 +73,7 @@ class GrpcTrainer:
             request_id=order.request_id,
             campaign=order.campaign_id,
         )
-        with typed_errors():
+        with reaching("trainer"):
             response = await self._stub.StartRetraining(request, timeout=self._timeout_s)
         return _job_from_proto(response.job)
 
@@ -85,7 +85,7 @@ class GrpcTrainer:
             request_id=order.request_id,
             campaign=order.campaign_id,
         )
-        with typed_errors():
+        with reaching("trainer"):
             response = await self._stub.StartEvaluation(request, timeout=self._timeout_s)
         return _job_from_proto(response.job)
 
@@ -97,7 +97,7 @@ class GrpcTrainer:
         """
         call = self._stub.WatchJob(trainer_pb2.WatchJobRequest(id=job_id))
         try:
-            with typed_errors():
+            with reaching("trainer"):
                 async for response in call:
                     job = _job_from_proto(response.job)
                     yield job
@@ -110,7 +110,7 @@ class GrpcTrainer:
     async def cancel_job(self, job_id: str) -> None:
         """Ask a job to end."""
         request = trainer_pb2.CancelJobRequest(id=job_id, request_id=f"cancel-{job_id}")
-        with typed_errors():
+        with reaching("trainer"):
             await self._stub.CancelJob(request, timeout=self._timeout_s)
 
     async def set_resident(self, model: str, versions: Sequence[int]) -> None:
@@ -122,7 +122,7 @@ class GrpcTrainer:
             # memory. The call is idempotent by its content.
             request_id=uuid.uuid4().hex,
         )
-        with typed_errors():
+        with reaching("trainer"):
             await self._stub.SetResidentVersions(request, timeout=self._retention_timeout_s)
 
 

@@ -5,12 +5,13 @@ from collections.abc import AsyncIterator, Iterable, Iterator
 import grpc
 
 from echoloop.v1 import common_pb2, uncertainty_pb2, uncertainty_pb2_grpc
+from services.coordinator.adapters.reaching import reaching
 from services.coordinator.domain.acquisition import FrameFailure, FrameScores, Scores
 from services.coordinator.domain.errors import NonFiniteScore
-from services.coordinator.domain.ports.uncertainty import FrameRef, ScoredFrame
+from services.coordinator.domain.ports.scores import FrameRef
+from services.coordinator.domain.ports.uncertainty import ScoredFrame
 from services.coordinator.domain.releases import ModelVersion
 from services.platform.errors import UnavailableError
-from services.platform.rpc_errors import typed_errors
 
 __all__ = ["GrpcUncertainty"]
 
@@ -44,7 +45,7 @@ class GrpcUncertainty:
         open_frames: set[str] = set()
         call = self._stub.ScoreFrames(_requests(header, frames, open_frames))
         try:
-            with typed_errors():
+            with reaching("uncertainty service"):
                 async for response in call:
                     open_frames.discard(response.frame_id)
                     yield _result_from_proto(response)

@@ -1,6 +1,7 @@
 """Progress of the step that each campaign is in; for people, kept in memory only."""
 
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -40,12 +41,18 @@ class ProgressBoard:
         self._notifier = notifier
         self._steps: dict[str, StepProgress] = {}
         self._waits: dict[str, str] = {}
+        self._reports: Counter[str] = Counter()
+
+    def reports(self, campaign_id: str) -> int:
+        """Return how often a campaign reported something new."""
+        return self._reports[campaign_id]
 
     def report(self, campaign_id: str, progress: StepProgress) -> None:
         """Publish the step's progress."""
         self._waits.pop(campaign_id, None)
         if self._steps.get(campaign_id) != progress:
             self._steps[campaign_id] = progress
+            self._reports[campaign_id] += 1
             self._notifier.notify(campaign_id)
 
     def wait_for(self, campaign_id: str, activity: str) -> None:
