@@ -10,10 +10,10 @@ from typing import Annotated, Any
 
 import typer
 
-from clients.cli import words
-from clients.cli.jsonable import jsonable
+from clients import words
 from clients.cli.session import Session, session_command
 from clients.client import EchoLoopClient
+from clients.jsonable import jsonable
 from echoloop.v1 import annotation_pb2
 from services.platform.errors import InvalidInputError, NotFoundError
 

@@ -4,11 +4,11 @@ from typing import Annotated, Final
 
 import typer
 
-from clients.cli import words
+from clients import words
 from clients.cli.campaign_view import CampaignView, phase_rows
-from clients.cli.jsonable import jsonable
 from clients.cli.session import Session, session_command
 from clients.connection import Patience
+from clients.jsonable import jsonable
 from echoloop.v1 import common_pb2, coordinator_pb2
 from services.platform.errors import IllegalStateError, InvalidInputError
 

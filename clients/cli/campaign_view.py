@@ -12,7 +12,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 from rich.text import Text
 
-from clients.cli import words
+from clients import words
 from echoloop.v1 import coordinator_pb2 as pb
 
 __all__ = ["CampaignView", "phase_rows"]

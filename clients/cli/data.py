@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from clients.cli import words
+from clients import words
 from clients.cli.session import Session, session_command
 from clients.importing import ImportOutcome, Labels, import_study
 from clients.study_folder import read_study

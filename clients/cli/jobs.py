@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from clients.cli import words
+from clients import words
 from clients.cli.session import Session, session_command
 from echoloop.v1 import trainer_pb2
 from services.platform.errors import IllegalStateError

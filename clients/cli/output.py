@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from clients.cli.jsonable import jsonable
+from clients.jsonable import jsonable
 from services.platform.errors import EchoLoopError
 from services.platform.rpc_errors import status_of
 

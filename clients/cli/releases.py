@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from clients.cli import words
+from clients import words
 from clients.cli.session import Session, session_command
 
 __all__ = ["app"]

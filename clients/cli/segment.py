@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-from clients.cli.jsonable import jsonable
 from clients.cli.session import Session, session_command
+from clients.jsonable import jsonable
 from clients.overlay import overlay_png
 from echoloop.v1 import common_pb2, segmentation_pb2
 from services.platform.errors import EchoLoopError, InvalidInputError, NotFoundError

@@ -10,7 +10,7 @@ from typing import Annotated, Final
 
 import typer
 
-from clients.cli import words
+from clients import words
 from clients.cli.output import Output
 from clients.cli.session import Session, session_command
 from clients.client import EchoLoopClient

@@ -5,7 +5,7 @@ from datetime import UTC
 from google.protobuf.descriptor import EnumDescriptor
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from clients.cli.jsonable import enum_word
+from clients.jsonable import enum_word
 from echoloop.v1 import (
     annotation_pb2,
     common_pb2,
