@@ -1,0 +1,1 @@
+"""Everything that runs EchoLoop somewhere: the embedded Triton server and the deployment files."""
