@@ -1,5 +1,6 @@
 """`echoloop campaign`: the life of an active-learning campaign."""
 
+from contextlib import closing
 from typing import Annotated, Final
 
 import typer
@@ -182,7 +183,7 @@ def show(session: Session, campaign: CampaignArgument) -> None:
 def watch(session: Session, campaign: CampaignArgument) -> None:
     """Follow a campaign until it is completed; with --json one line a change."""
     view = CampaignView(session.output.console)
-    with session.client(_WATCH_PATIENCE) as client, view.live():
+    with session.client(_WATCH_PATIENCE) as client, closing(view):
         for event in client.campaigns.watch(campaign):
             if session.output.as_json:
                 session.output.line(event)

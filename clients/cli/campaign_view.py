@@ -2,8 +2,7 @@
 
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Final
 
 from rich.console import Console, Group, RenderableType
@@ -22,7 +21,7 @@ _COLUMNS: Final = (">Phase", ">Labels", ">Test IoU", ">Test Dice", ">Queried", "
 
 
 class CampaignView:
-    """Call `show` with every watch event, inside `live()`.
+    """Call `show` with every watch event, and `close` before anything else is printed.
 
     Args:
         console: Where; a terminal gets a panel that redraws itself.
@@ -35,25 +34,21 @@ class CampaignView:
         self._last_at = 0.0
         self._reported: set[tuple[int, str]] = set()
 
-    @contextmanager
-    def live(self) -> Iterator[None]:
-        """Redraw in place for the length of the block, on a terminal."""
-        if not self._console.is_terminal:
-            yield
-            return
-        with Live(console=self._console, refresh_per_second=4, transient=False) as live:
-            self._live = live
-            try:
-                yield
-            finally:
-                self._live = None
-
     def show(self, event: pb.WatchCampaignResponse, phases: Sequence[pb.Phase]) -> None:
         """Show the campaign as it is now."""
-        if self._live is not None:
-            self._live.update(_panel(event, phases))
-        else:
+        if not self._console.is_terminal:
             self._print_line(event)
+            return
+        if self._live is None:
+            self._live = Live(console=self._console, refresh_per_second=4)
+            self._live.start()
+        self._live.update(_panel(event, phases))
+
+    def close(self) -> None:
+        """Leave the panel as it is and stop redrawing."""
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
 
     def _print_line(self, event: pb.WatchCampaignResponse) -> None:
         campaign = event.campaign
