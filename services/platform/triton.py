@@ -31,6 +31,7 @@ from services.platform.settings import TlsFiles
 __all__ = [
     "MAX_BATCH",
     "ModelNotLoaded",
+    "ModelNotReady",
     "Tensors",
     "TritonClient",
     "TritonModel",
@@ -47,6 +48,10 @@ _log = structlog.get_logger(__name__)
 
 class TritonUnavailable(UnavailableError):
     """Triton does not answer, or is starting or stopping."""
+
+
+class ModelNotReady(TritonUnavailable):
+    """Triton runs but holds that version no more, or not yet: it was unloaded or is loading."""
 
 
 class ModelNotLoaded(NotFoundError):
@@ -175,6 +180,7 @@ class TritonModel:
         Raises:
             InvalidInputError: The batch has another shape or type, or Triton refused the request.
             ModelNotLoaded: The version is not loaded.
+            ModelNotReady: The version was unloaded, or is still loading.
             TritonUnavailable: Triton does not answer.
             DeadlineExceededError: No answer in time.
             OverloadedError: Triton's queue is full.
@@ -247,6 +253,11 @@ def _translated(error: InferenceServerException, model: str, version: str) -> Ec
     if status == str(grpc.StatusCode.NOT_FOUND):
         return ModelNotLoaded(
             f"Triton has no version {version} of {model} loaded. Choose a release that is."
+        )
+    if "not at ready state" in text:  # what Triton says of a version it once knew
+        return ModelNotReady(
+            f"Triton does not hold version {version} of {model} now. Retry later, or choose a "
+            "release that is resident."
         )
     if "maximum queue size" in text:  # Triton reports a full queue as UNAVAILABLE
         status = str(grpc.StatusCode.RESOURCE_EXHAUSTED)

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from services.gateway.domain.errors import ReleaseNotLoaded
 from services.gateway.domain.releases import ModelVersion
-from services.platform.triton import ModelNotLoaded, Tensors, TritonClient
+from services.platform.triton import ModelNotLoaded, ModelNotReady, Tensors, TritonClient
 
 __all__ = ["UNCERTAINTY_SEED", "TritonModels"]
 
@@ -52,7 +52,7 @@ class TritonModels:
         version = self._client.model(model.model, model.version)
         try:
             return await version.infer(image[np.newaxis, np.newaxis], outputs, seed=seed)
-        except ModelNotLoaded as exc:
+        except (ModelNotLoaded, ModelNotReady) as exc:
             raise ReleaseNotLoaded(
                 f"Triton does not hold version {model.version} of {model.model} now. Retry later; "
                 "if it stays so, promote a release that is resident."

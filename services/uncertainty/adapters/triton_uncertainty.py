@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from services.platform.errors import EchoLoopError, OverloadedError, UnavailableError
 from services.platform.images import NETWORK_SIZE
-from services.platform.triton import ModelNotLoaded, Tensors, TritonClient
+from services.platform.triton import ModelNotLoaded, ModelNotReady, Tensors, TritonClient
 from services.uncertainty.domain.frames import ScoringRun
 from services.uncertainty.domain.ports import ModelAnswer
 
@@ -51,7 +51,7 @@ class TritonUncertainty:
             tensors = await self._client.model(run.model, run.version).infer(
                 batch, wanted, seed=run.seed
             )
-        except ModelNotLoaded as exc:
+        except (ModelNotLoaded, ModelNotReady) as exc:
             raise VersionNotLoaded(
                 f"Triton does not hold version {run.version} of {run.model} now. It is back when "
                 "Triton has restarted; a retired version has to be made resident again."
