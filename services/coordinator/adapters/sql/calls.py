@@ -91,6 +91,7 @@ class Calls:
                     create_time=self._clock(),
                 )
                 .on_conflict_do_nothing()
+                .execution_options(preserve_rowcount=True)
             )
             mine = calls.c.request_id == request_id
             if claimed.rowcount == 0:

@@ -83,6 +83,7 @@ class SqlCampaignStore:
                     revision=1,
                 )
                 .on_conflict_do_nothing(index_elements=["name"])
+                .execution_options(preserve_rowcount=True)
             )
             if inserted.rowcount == 0:
                 raise CampaignExists(
@@ -270,6 +271,8 @@ def _fill(connection: sa.Connection, campaign: Campaign, side: Split, pool: Pool
     filled = connection.execute(
         sa.insert(pool_entries).from_select(
             ["campaign_id", "frame_id", "pool", "mask_ref", "label_version"], chosen
-        )
+        ),
+        # PostgreSQL's driver otherwise forgets how many rows an INSERT made.
+        execution_options={"preserve_rowcount": True},
     )
     return filled.rowcount
