@@ -1,0 +1,131 @@
+"""Real processes for benchmarks: Triton with given models, and services in front of it."""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+
+from deploy.triton.model_config import write_skeleton
+from deploy.triton.process import ServerOptions, TritonServer
+from trainer.adapters.onnx_export import export_graph
+from trainer.adapters.segmenter_graph import SegmenterGraph
+from trainer.adapters.smp_models import build_network
+from trainer.adapters.uncertainty_graph import UncertaintyGraph
+from trainer.domain.specs import DropoutSpec, ModelSpec
+
+__all__ = [
+    "export_segmenter",
+    "export_uncertainty",
+    "machine",
+    "percentile",
+    "service_process",
+    "triton_server",
+    "write_result",
+]
+
+OUT = Path(__file__).resolve().parent / "out"
+
+
+def export_segmenter(decoder: str, encoder: str, image_size: int, destination: Path) -> Path:
+    """Export a segmenter with random weights, which cost what trained ones cost."""
+    torch.manual_seed(0)
+    network = build_network(ModelSpec(decoder=decoder, encoder=encoder))
+    export_graph(SegmenterGraph(network, image_size), destination)
+    return destination
+
+
+def export_uncertainty(
+    decoder: str, encoder: str, image_size: int, n_passes: int, destination: Path
+) -> Path:
+    """Export an uncertainty model with random weights."""
+    torch.manual_seed(0)
+    network = build_network(ModelSpec(decoder=decoder, encoder=encoder), DropoutSpec())
+    export_graph(UncertaintyGraph(network, image_size, n_passes), destination)
+    return destination
+
+
+@contextmanager
+def triton_server(
+    models: Mapping[str, Path], *, threads: int, spinning: bool = False
+) -> Iterator[TritonServer]:
+    """Run Triton with version 1 of each model, given as ONNX file, until the block ends."""
+    with tempfile.TemporaryDirectory() as folder:
+        repository = Path(folder, "models")
+        write_skeleton(repository)
+        for model, onnx in models.items():
+            version = repository / model / "1"
+            version.mkdir()
+            (version / "model.onnx").write_bytes(onnx.read_bytes())
+        options = ServerOptions(intra_op_threads=threads, spinning=spinning)
+        server = TritonServer(repository, log_path=Path(folder, "triton.log"), options=options)
+        with server:
+            deadline = time.monotonic() + 120
+            while not all(server.control.is_model_ready(model, 1) for model in models):
+                if time.monotonic() > deadline:
+                    raise TimeoutError(server.log_tail())
+                time.sleep(0.1)
+            yield server
+
+
+@contextmanager
+def service_process(module: str, settings: Mapping[str, str]) -> Iterator[str]:
+    """Run a service as users do, in a process of its own; yields its `host:port`.
+
+    Args:
+        module: For example `services.gateway.main`.
+        settings: Environment variables; addresses are chosen here.
+    """
+    prefix = f"ECHOLOOP_{module.split('.')[1].upper()}_"
+    with tempfile.TemporaryDirectory() as folder:
+        ready = Path(folder, "ready.json")
+        environment = {
+            **os.environ,
+            f"{prefix}LISTEN": "127.0.0.1:0",
+            f"{prefix}METRICS_LISTEN": "127.0.0.1:0",
+            **{prefix + name: value for name, value in settings.items()},
+        }
+        process = subprocess.Popen(
+            [sys.executable, "-m", module, "--ready-file", str(ready)],
+            env=environment,
+            stderr=subprocess.DEVNULL,
+        )
+        try:
+            deadline = time.monotonic() + 60
+            while not ready.exists():
+                if process.poll() is not None or time.monotonic() > deadline:
+                    raise RuntimeError(f"{module} did not start")
+                time.sleep(0.05)
+            yield str(json.loads(ready.read_text())["listen"])
+        finally:
+            process.terminate()
+            process.wait(30)
+
+
+def percentile(values: list[float], share: float) -> float:
+    """Return the value below which that share of the values lies."""
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
+
+
+def machine() -> dict[str, object]:
+    """Say what the numbers were taken on."""
+    return {
+        "processors": len(os.sched_getaffinity(0)),
+        "load_average_before": os.getloadavg()[0],
+        "python": sys.version.split()[0],
+    }
+
+
+def write_result(name: str, result: Mapping[str, object]) -> Path:
+    """Write a result as JSON into benchmarks/out and return the file."""
+    OUT.mkdir(exist_ok=True)
+    path = OUT / f"{name}.json"
+    path.write_text(json.dumps(result, indent=2) + "\n")
+    return path
