@@ -3,14 +3,18 @@
 import asyncio
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
 import structlog
+from numpy.typing import NDArray
 
 from services.platform.errors import EchoLoopError
+from services.platform.triton import TritonClient, TritonUnavailable
 from trainer.adapters.model_repository import ModelRepository
 from trainer.adapters.probes import DEFAULT_TOLERANCE, Probe, check_agreement
-from trainer.adapters.triton_client import TritonClient
-from trainer.jobs.errors import JobCancelled, ModelLoadFailed, TritonUnavailable
+from trainer.adapters.triton_control import TritonControl
+from trainer.jobs.errors import JobCancelled, ModelLoadFailed
 from trainer.jobs.ports import OnStage
 from trainer.jobs.results import TrainedModel, Verification
 from trainer.jobs.specs import ModelVersion
@@ -50,7 +54,8 @@ class TritonPublisher:
     Args:
         repository: Folders of the versions.
         ledger: Version numbers.
-        triton: Connection to Triton.
+        control: Loads and unloads models.
+        triton: Answers probe frames.
         policy: Patience and tolerance.
         observe: Called with model and outcome ("published", or the reason of the refusal).
     """
@@ -59,12 +64,15 @@ class TritonPublisher:
         self,
         repository: ModelRepository,
         ledger: VersionLedger,
+        control: TritonControl,
         triton: TritonClient,
+        *,
         policy: PublishPolicy | None = None,
         observe: Callable[[str, str], None] = lambda model, outcome: None,
     ) -> None:
         self._repository = repository
         self._ledger = ledger
+        self._control = control
         self._triton = triton
         self._policy = policy or PublishPolicy()
         self._observe = observe
@@ -138,7 +146,7 @@ class TritonPublisher:
                 await asyncio.to_thread(self._repository.retire, model, version)
             await self._load(model)
             for version in sorted(wanted):
-                await self._triton.wait_ready(model, version, self._policy.ready_timeout_s)
+                await self._control.wait_ready(model, version, self._policy.ready_timeout_s)
         return tuple(sorted(wanted))
 
     async def _until_verified(
@@ -149,7 +157,7 @@ class TritonPublisher:
             _raise_if(stop)
             placed = False
             try:
-                await self._triton.check_live()
+                await self._control.check_live()
                 async with self._locks[version.model]:
                     _raise_if(stop)
                     await on_stage("publishing")
@@ -174,16 +182,28 @@ class TritonPublisher:
         await asyncio.to_thread(
             self._repository.place, version.model, version.version, trained.onnx, version.digest
         )
-        await self._triton.load(version.model)
-        await self._triton.wait_ready(version.model, version.version, self._policy.ready_timeout_s)
+        await self._control.load(version.model)
+        await self._control.wait_ready(version.model, version.version, self._policy.ready_timeout_s)
         await on_stage("verifying")
-        answers = await self._triton.infer(
-            version.model, version.version, probe.inputs, tuple(probe.outputs)
-        )
+        answers = await self._ask(version, probe)
         difference = check_agreement(probe, answers, self._policy.tolerance)
         verification = Verification(version, difference, self._policy.tolerance)
         await asyncio.to_thread(self._ledger.publish, verification)
         return verification
+
+    async def _ask(self, version: ModelVersion, probe: Probe) -> dict[str, NDArray[Any]]:
+        """Return Triton's answers to the probe frames, asked one by one."""
+        model = self._triton.model(version.model, version.version)
+        seeds = probe.inputs.get("seed")
+        answers = [
+            await model.infer(
+                probe.inputs["image"][index : index + 1],
+                tuple(probe.outputs),
+                seed=None if seeds is None else int(seeds[index, 0]),
+            )
+            for index in range(len(probe.inputs["image"]))
+        ]
+        return {name: np.concatenate([one[name] for one in answers]) for name in probe.outputs}
 
     async def _take_back(self, version: ModelVersion) -> None:
         """Undo a refused publication. What it cannot tell Triton, Triton sees when it restarts."""
@@ -197,9 +217,9 @@ class TritonPublisher:
 
     async def _load(self, model: str) -> None:
         if await asyncio.to_thread(self._repository.resident, model):
-            await self._triton.load(model)
+            await self._control.load(model)
         else:
-            await self._triton.unload(model)
+            await self._control.unload(model)
 
     async def _pause(self, absences: int, stop: asyncio.Event) -> None:
         policy = self._policy

@@ -23,7 +23,6 @@ __all__ = [
     "PublishMismatch",
     "RequestIdReused",
     "TrainerStopping",
-    "TritonUnavailable",
     "VersionNotFound",
     "WorkerCrashed",
 ]
@@ -67,10 +66,6 @@ class WorkerCrashed(InternalError):
 
 class TrainerStopping(UnavailableError):
     """This trainer is about to end; its jobs continue when it is back."""
-
-
-class TritonUnavailable(UnavailableError):
-    """Triton does not answer."""
 
 
 class PublishFailed(IllegalStateError):

@@ -1,0 +1,191 @@
+"""Accepts jobs and answers questions about them: what the RPCs call."""
+
+import asyncio
+from collections.abc import AsyncIterator, Collection, Sequence
+from typing import Protocol
+
+from trainer.domain.specs import ModelSpec
+from trainer.jobs.errors import InvalidJobRequest, VersionNotFound
+from trainer.jobs.job import Job
+from trainer.jobs.registry import JobRegistry
+from trainer.jobs.results import RetrainingResult
+from trainer.jobs.runner import JobRunner
+from trainer.jobs.specs import SEGMENTER_MODEL, EvaluationSpec, JobSpec, RetrainingSpec
+from trainer.jobs.store import JobCursor, VersionLedger, VersionState
+
+__all__ = ["Architectures", "JobDesk", "Residency"]
+
+MAX_PAGE_SIZE = 1000
+DEFAULT_PAGE_SIZE = 100
+
+
+class Architectures(Protocol):
+    """Knows which networks exist."""
+
+    async def check(self, network: ModelSpec, image_size: int) -> None:
+        """Return if the network can be built.
+
+        Raises:
+            InvalidInputError: It cannot; the text lists what is near.
+        """
+
+
+class Residency(Protocol):
+    """Decides which versions Triton holds."""
+
+    async def set_resident(self, model: str, versions: Collection[int]) -> tuple[int, ...]:
+        """Make these versions, and those being published, the ones that Triton holds.
+
+        Raises:
+            ModelNotFound: No such model.
+            VersionNotFound: One of the versions is nowhere; nothing was changed.
+            UnavailableError: Triton does not answer; a repetition completes the call.
+        """
+
+
+class JobDesk:
+    """The trainer's operations, in the words of its domain.
+
+    For use from one event loop.
+
+    Args:
+        registry: The jobs.
+        runner: Runs them.
+        ledger: Published versions.
+        architectures: Which networks exist.
+        residency: Which versions Triton holds.
+    """
+
+    def __init__(
+        self,
+        registry: JobRegistry,
+        runner: JobRunner,
+        ledger: VersionLedger,
+        architectures: Architectures,
+        residency: Residency,
+    ) -> None:
+        self._registry = registry
+        self._runner = runner
+        self._ledger = ledger
+        self._architectures = architectures
+        self._residency = residency
+
+    async def start(self, request_id: str, spec: JobSpec, campaign: str) -> Job:
+        """Accept a job, or return the one that the request id made before.
+
+        Raises:
+            InvalidInputError: No such job can be done.
+            VersionNotFound: It names a version that was never published.
+            RequestIdReused: The request id belongs to a job that does something else.
+        """
+        if not request_id or len(request_id) > 200:  # noqa: PLR2004  # the column's width
+            raise InvalidJobRequest("request_id is required: 1 to 200 characters.")
+        if isinstance(spec, RetrainingSpec):
+            await self._check_retraining(spec)
+        else:
+            await self._check_evaluation(spec)
+        job = await self._registry.create(request_id, spec, campaign)
+        self._runner.wake()
+        return job
+
+    async def get(self, job_id: str) -> Job:
+        """Read one job."""
+        return await self._registry.get(job_id)
+
+    def watch(self, job_id: str) -> AsyncIterator[Job]:
+        """Yield a job now and after every change until it has ended."""
+        return self._registry.watch(job_id)
+
+    async def cancel(self, job_id: str) -> Job:
+        """Ask a job to end; an ended one is returned as it is."""
+        job = await self._registry.request_cancel(job_id)
+        self._runner.cancel(job_id)
+        return job
+
+    async def page(
+        self, campaign: str, page_size: int, after: JobCursor | None
+    ) -> tuple[Sequence[Job], JobCursor | None]:
+        """List jobs, newest first.
+
+        Args:
+            campaign: Only this campaign; empty lists all.
+            page_size: At most this many; 0 means 100; above 1,000 is lowered to 1,000.
+            after: Where the page before ended.
+
+        Returns:
+            The jobs, without per-frame results, and where the next page starts if there is one.
+
+        Raises:
+            InvalidJobRequest: The page size is negative.
+        """
+        if page_size < 0:
+            raise InvalidJobRequest(f"page_size is {page_size}; it must be 0 or greater.")
+        size = min(page_size or DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE)
+        jobs = await self._registry.page(campaign, size + 1, after)
+        if len(jobs) <= size:
+            return jobs, None
+        last = jobs[size - 1]
+        return jobs[:size], JobCursor(last.create_time, last.id)
+
+    async def set_resident(self, model: str, versions: Collection[int]) -> tuple[int, ...]:
+        """See `Residency.set_resident`."""
+        if any(version < 1 for version in versions):
+            raise InvalidJobRequest("Version numbers are greater than 0.")
+        return await self._residency.set_resident(model, versions)
+
+    async def _check_retraining(self, spec: RetrainingSpec) -> None:
+        _check_frames(spec)
+        await self._architectures.check(spec.training.model, spec.training.image_size)
+        if spec.warm_start is None:
+            return
+        if spec.warm_start.model != spec.model:
+            raise InvalidJobRequest(
+                f"A warm start of {spec.model} needs a version of {spec.model}, not of "
+                f"{spec.warm_start.model}."
+            )
+        record = await asyncio.to_thread(
+            self._ledger.find, spec.warm_start.model, spec.warm_start.version
+        )
+        if record is None or record.state is not VersionState.PUBLISHED:
+            raise VersionNotFound(
+                f"Version {spec.warm_start.version} of {spec.warm_start.model} was not published "
+                "here. Start from a published version, or from scratch."
+            )
+        result = (await self._registry.get(record.job_id)).result
+        network = result.network if isinstance(result, RetrainingResult) else None
+        if network is not None and not _same_weights(network, spec.training.model):
+            raise InvalidJobRequest(
+                f"Version {spec.warm_start.version} of {spec.warm_start.model} is a {network}; "
+                f"its weights do not fit a {spec.training.model}. Start from scratch."
+            )
+
+    async def _check_evaluation(self, spec: EvaluationSpec) -> None:
+        _check_frames(spec)
+        if spec.model.model != SEGMENTER_MODEL:
+            raise InvalidJobRequest(f"Only versions of {SEGMENTER_MODEL} can be evaluated.")
+        record = await asyncio.to_thread(self._ledger.find, spec.model.model, spec.model.version)
+        if record is None or record.state is not VersionState.PUBLISHED:
+            raise VersionNotFound(
+                f"Version {spec.model.version} of {spec.model.model} was not published here."
+            )
+        if spec.model.digest and spec.model.digest != record.version.digest:
+            raise InvalidJobRequest(
+                f"Version {spec.model.version} of {spec.model.model} has another digest."
+            )
+
+
+def _check_frames(spec: JobSpec) -> None:
+    if not spec.frames:
+        raise InvalidJobRequest("At least one labeled frame is needed.")
+    for frame in spec.frames:
+        if not (frame.frame_id and frame.image_ref and frame.mask_ref):
+            raise InvalidJobRequest("Every frame needs frame_id, image_ref and mask_ref.")
+
+
+def _same_weights(one: ModelSpec, other: ModelSpec) -> bool:
+    """Say whether two networks have the same parameters, whatever they were initialized with."""
+    return (one.decoder, one.encoder, one.encoder_depth) == (
+        other.decoder,
+        other.encoder,
+        other.encoder_depth,
+    )

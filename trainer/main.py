@@ -1,0 +1,144 @@
+"""Starts the trainer: `python -m trainer.main`. The only place that knows every part of it."""
+
+import asyncio
+import fcntl
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from functools import partial
+from pathlib import Path
+
+import grpc
+from prometheus_client import CollectorRegistry
+
+from echoloop.v1.trainer_pb2_grpc import add_TrainerServiceServicer_to_server
+from services.platform.server import BindError, background, run_service
+from services.platform.settings import load_settings
+from services.platform.triton import TritonClient
+from trainer.adapters.architecture_check import ArchitectureCheck
+from trainer.adapters.model_repository import ModelRepository
+from trainer.adapters.prometheus_metrics import TrainerMetrics
+from trainer.adapters.sql_database import open_database
+from trainer.adapters.sql_jobs import SqlJobStore
+from trainer.adapters.sql_versions import SqlVersionLedger
+from trainer.adapters.triton_control import TritonControl
+from trainer.adapters.triton_publisher import PublishPolicy, TritonPublisher
+from trainer.adapters.worker_process import WorkerOptions, WorkerProcesses
+from trainer.domain.presets import PRESET_NETWORKS
+from trainer.jobs.desk import JobDesk
+from trainer.jobs.job import JobState
+from trainer.jobs.registry import JobRegistry
+from trainer.jobs.runner import JobRunner, RunnerLimits
+from trainer.jobs.specs import ModelVersion
+from trainer.jobs.store import VersionLedger
+from trainer.rpc.servicer import TrainerServicer
+from trainer.settings import TrainerSettings
+
+__all__ = ["Trainer", "main"]
+
+
+class Trainer:
+    """The trainer's parts, put together.
+
+    Args:
+        settings: What it is told.
+        metrics: Registry of its metrics.
+    """
+
+    def __init__(self, settings: TrainerSettings, metrics: CollectorRegistry) -> None:
+        self._settings = settings
+        self._metrics = TrainerMetrics(metrics)
+        self._registry: JobRegistry | None = None
+
+    @asynccontextmanager
+    async def register(self, server: grpc.aio.Server) -> AsyncIterator[None]:
+        """Add the servicer and run jobs for the length of the block."""
+        settings = self._settings
+        with _only_trainer_of(settings.artifacts):
+            engine = await asyncio.to_thread(open_database, settings.database_url)
+            repository = await asyncio.to_thread(
+                ModelRepository,
+                settings.model_repository,
+                settings.artifacts / "archive",
+                settings.repository_skeleton,
+            )
+            ledger = SqlVersionLedger(engine)
+            registry = JobRegistry(SqlJobStore(engine), self._metrics)
+            async with (
+                TritonControl(settings.triton, load_timeout_s=settings.load_timeout_s) as control,
+                TritonClient(settings.triton) as triton,
+            ):
+                publisher = TritonPublisher(
+                    repository,
+                    ledger,
+                    control,
+                    triton,
+                    policy=PublishPolicy(tolerance=settings.publish_tolerance),
+                    observe=self._metrics.published,
+                )
+                await publisher.recover()
+                self._metrics.adopt(await registry.in_states({JobState.QUEUED, JobState.RUNNING}))
+                runner = JobRunner(
+                    registry,
+                    WorkerProcesses(_worker_options(settings), partial(_weights_of, ledger)),
+                    publisher,
+                    RunnerLimits(slots=settings.workers, max_crashes=settings.max_crashes),
+                )
+                desk = JobDesk(
+                    registry, runner, ledger, ArchitectureCheck(PRESET_NETWORKS), publisher
+                )
+                add_TrainerServiceServicer_to_server(TrainerServicer(desk), server)
+                self._registry = registry
+                async with background(runner.run()):
+                    yield
+            engine.dispose()
+
+    def drain(self) -> None:
+        """End watch streams, which would otherwise last as long as their jobs."""
+        if self._registry is not None:
+            self._registry.close()
+
+
+def _worker_options(settings: TrainerSettings) -> WorkerOptions:
+    return WorkerOptions(
+        folder=(settings.artifacts / "jobs").absolute(),
+        blob_url=settings.blob_url,
+        triton=settings.triton,
+        threads=settings.threads_per_worker,
+        grace_s=settings.cancel_grace_s,
+    )
+
+
+def _weights_of(ledger: VersionLedger, version: ModelVersion) -> str | None:
+    record = ledger.find(version.model, version.version)
+    return None if record is None else record.job_id
+
+
+@contextmanager
+def _only_trainer_of(artifacts: Path) -> Iterator[None]:
+    """Hold the lock of the artifacts; the kernel releases it when this process dies.
+
+    Raises:
+        BindError: Another trainer holds it: two would write one model repository.
+    """
+    artifacts.mkdir(parents=True, exist_ok=True)
+    with (artifacts / ".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as exc:
+            raise BindError(
+                "Another trainer uses the same artifacts folder. Stop it, or set "
+                "ECHOLOOP_TRAINER_ARTIFACTS to another folder."
+            ) from exc
+        yield
+
+
+def main() -> None:
+    """Run the trainer until it is told to stop."""
+    settings = load_settings(TrainerSettings)
+    metrics = CollectorRegistry()
+    trainer = Trainer(settings, metrics)
+    run_service("trainer", settings, trainer.register, registry=metrics, on_drain=trainer.drain)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""gRPC face of the trainer: thin servicer, pure converters."""

@@ -1,0 +1,133 @@
+"""Jobs as messages, and page tokens."""
+
+import base64
+import binascii
+from datetime import UTC, datetime, timedelta
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from echoloop.v1 import common_pb2, trainer_pb2
+from trainer.domain.specs import ModelSpec
+from trainer.jobs.errors import InvalidJobRequest
+from trainer.jobs.job import Job, JobKind, JobState, Progress
+from trainer.jobs.results import EvaluationResult, RetrainingResult
+from trainer.jobs.specs import ModelVersion
+from trainer.jobs.store import JobCursor
+
+__all__ = ["cursor_of", "job_message", "page_token"]
+
+_KINDS = {
+    JobKind.RETRAINING: trainer_pb2.JOB_KIND_RETRAINING,
+    JobKind.EVALUATION: trainer_pb2.JOB_KIND_EVALUATION,
+}
+_STATES = {
+    JobState.QUEUED: trainer_pb2.JOB_STATE_QUEUED,
+    JobState.RUNNING: trainer_pb2.JOB_STATE_RUNNING,
+    JobState.SUCCEEDED: trainer_pb2.JOB_STATE_SUCCEEDED,
+    JobState.FAILED: trainer_pb2.JOB_STATE_FAILED,
+    JobState.CANCELLED: trainer_pb2.JOB_STATE_CANCELLED,
+}
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def job_message(job: Job) -> trainer_pb2.Job:
+    """Return a job as a message."""
+    message = trainer_pb2.Job(
+        id=job.id,
+        kind=_KINDS[job.kind],
+        state=_STATES[job.state],
+        progress=_progress_message(job.progress),
+        failure_reason=job.failure_reason,
+        failure_message=job.failure_message,
+        campaign=job.campaign,
+        create_time=_timestamp(job.create_time),
+        attempts=job.attempts,
+    )
+    if job.end_time is not None:
+        message.end_time.CopyFrom(_timestamp(job.end_time))
+    if isinstance(job.result, RetrainingResult):
+        message.retraining.CopyFrom(_retraining_message(job.result))
+    elif isinstance(job.result, EvaluationResult):
+        message.evaluation.CopyFrom(_evaluation_message(job.result))
+    return message
+
+
+def page_token(cursor: JobCursor | None) -> str:
+    """Return the opaque token of a place in the list; empty at the end."""
+    if cursor is None:
+        return ""
+    text = f"{(cursor.create_time - _EPOCH) // timedelta(microseconds=1)}:{cursor.id}"
+    return base64.urlsafe_b64encode(text.encode()).decode()
+
+
+def cursor_of(token: str) -> JobCursor | None:
+    """Return the place that a token names; None for the empty token of the first page.
+
+    Raises:
+        InvalidJobRequest: It is no token of this service.
+    """
+    if not token:
+        return None
+    try:
+        microseconds, _, job_id = base64.urlsafe_b64decode(token).decode().partition(":")
+        return JobCursor(_EPOCH + timedelta(microseconds=int(microseconds)), job_id)
+    except (binascii.Error, ValueError, OverflowError) as exc:
+        raise InvalidJobRequest(
+            "page_token is not one that ListJobs returned. Leave it empty for the first page."
+        ) from exc
+
+
+def _progress_message(progress: Progress) -> trainer_pb2.JobProgress:
+    return trainer_pb2.JobProgress(
+        stage=progress.stage,
+        done=progress.done,
+        total=progress.total,
+        loss=progress.loss,
+        iou=progress.iou,
+        eta_s=progress.eta_s,
+    )
+
+
+def _retraining_message(result: RetrainingResult) -> trainer_pb2.RetrainingResult:
+    return trainer_pb2.RetrainingResult(
+        model=_version_message(result.version),
+        architecture=_architecture_message(result.network),
+        parameters=result.parameters,
+        max_difference=result.max_difference,
+        tolerance=result.tolerance,
+        loss=result.loss,
+        iou=result.iou,
+        train_s=result.train_s,
+        image_size=result.image_size,
+    )
+
+
+def _evaluation_message(result: EvaluationResult) -> trainer_pb2.EvaluationResult:
+    return trainer_pb2.EvaluationResult(
+        iou=result.iou,
+        dice=result.dice,
+        frames=[
+            trainer_pb2.FrameMeasure(frame_id=frame.frame_id, iou=frame.iou, dice=frame.dice)
+            for frame in result.frames
+        ],
+    )
+
+
+def _version_message(version: ModelVersion) -> common_pb2.ModelVersion:
+    return common_pb2.ModelVersion(
+        model=version.model, version=version.version, digest=version.digest
+    )
+
+
+def _architecture_message(network: ModelSpec) -> common_pb2.Architecture:
+    return common_pb2.Architecture(
+        decoder=network.decoder,
+        encoder=network.encoder,
+        encoder_weights=network.encoder_weights,
+    )
+
+
+def _timestamp(moment: datetime) -> Timestamp:
+    message = Timestamp()
+    message.FromDatetime(moment)
+    return message

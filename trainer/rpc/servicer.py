@@ -1,0 +1,80 @@
+"""TrainerService: convert in, call the desk, convert out."""
+
+from collections.abc import AsyncIterator
+from typing import Any, TypeAlias
+
+import grpc
+
+from echoloop.v1 import trainer_pb2 as pb
+from echoloop.v1.trainer_pb2_grpc import TrainerServiceServicer
+from trainer.jobs.desk import JobDesk
+from trainer.rpc.job_messages import cursor_of, job_message, page_token
+from trainer.rpc.request_specs import evaluation_spec, retraining_spec
+
+__all__ = ["TrainerServicer"]
+
+Context: TypeAlias = grpc.aio.ServicerContext[Any, Any]
+
+
+class TrainerServicer(TrainerServiceServicer):
+    """Serves the trainer's operations.
+
+    Args:
+        desk: What the RPCs do.
+    """
+
+    def __init__(self, desk: JobDesk) -> None:
+        self._desk = desk
+
+    async def StartRetraining(  # noqa: N802
+        self, request: pb.StartRetrainingRequest, context: Context
+    ) -> pb.StartRetrainingResponse:
+        """Train, export, publish and verify one model."""
+        spec = retraining_spec(request)
+        job = await self._desk.start(request.request_id, spec, request.campaign)
+        return pb.StartRetrainingResponse(job=job_message(job))
+
+    async def StartEvaluation(  # noqa: N802
+        self, request: pb.StartEvaluationRequest, context: Context
+    ) -> pb.StartEvaluationResponse:
+        """Measure a published segmenter."""
+        spec = evaluation_spec(request)
+        job = await self._desk.start(request.request_id, spec, request.campaign)
+        return pb.StartEvaluationResponse(job=job_message(job))
+
+    async def GetJob(  # noqa: N802
+        self, request: pb.GetJobRequest, context: Context
+    ) -> pb.GetJobResponse:
+        """Read one job."""
+        return pb.GetJobResponse(job=job_message(await self._desk.get(request.id)))
+
+    async def WatchJob(  # noqa: N802
+        self, request: pb.WatchJobRequest, context: Context
+    ) -> AsyncIterator[pb.WatchJobResponse]:
+        """Send a job now and after every change until it has ended."""
+        async for job in self._desk.watch(request.id):
+            yield pb.WatchJobResponse(job=job_message(job))
+
+    async def CancelJob(  # noqa: N802
+        self, request: pb.CancelJobRequest, context: Context
+    ) -> pb.CancelJobResponse:
+        """Ask a job to end."""
+        return pb.CancelJobResponse(job=job_message(await self._desk.cancel(request.id)))
+
+    async def ListJobs(  # noqa: N802
+        self, request: pb.ListJobsRequest, context: Context
+    ) -> pb.ListJobsResponse:
+        """List jobs, newest first."""
+        jobs, following = await self._desk.page(
+            request.campaign, request.page_size, cursor_of(request.page_token)
+        )
+        return pb.ListJobsResponse(
+            jobs=[job_message(job) for job in jobs], next_page_token=page_token(following)
+        )
+
+    async def SetResidentVersions(  # noqa: N802
+        self, request: pb.SetResidentVersionsRequest, context: Context
+    ) -> pb.SetResidentVersionsResponse:
+        """State which versions Triton shall hold."""
+        versions = await self._desk.set_resident(request.model, tuple(request.versions))
+        return pb.SetResidentVersionsResponse(versions=versions)
