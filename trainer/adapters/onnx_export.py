@@ -66,7 +66,8 @@ def export_graph(graph: Graph, destination: Path) -> ExportReport:
     max_difference = _check_parity(content, inputs, expected)
     destination.write_bytes(content)
     probe = destination.with_suffix(".probe.npz")
-    np.savez_compressed(probe, **inputs, **expected)
+    arrays: dict[str, Any] = {**inputs, **expected}
+    np.savez_compressed(probe, **arrays)
     return ExportReport(
         path=destination,
         digest=hashlib.sha256(content).hexdigest(),
@@ -122,7 +123,8 @@ def _probe_inputs(graph: Graph) -> dict[str, NDArray[Any]]:
 def _run_torch(graph: Graph, inputs: Arrays) -> dict[str, NDArray[Any]]:
     with torch.inference_mode():
         outputs = graph(*(torch.from_numpy(array) for array in inputs.values()))
-    return {name: output.numpy() for name, output in zip(graph.OUTPUTS, outputs, strict=True)}
+    arrays: list[NDArray[Any]] = [output.numpy() for output in outputs]
+    return dict(zip(graph.OUTPUTS, arrays, strict=True))
 
 
 def _check_variance(expected: Arrays) -> None:
@@ -152,17 +154,52 @@ def _to_onnx(graph: Graph, inputs: Arrays) -> onnx.ModelProto:
     assert program is not None  # dynamo=True returns a program
     model: onnx.ModelProto = program.model_proto
     _strip_traces(model)
-    for output in model.graph.output:
-        if output.name == "embedding":
-            # Its width is the encoder's business; one configuration serves every version.
-            output.type.tensor_type.shape.dim[1].dim_param = "embedding_size"
+    if isinstance(graph, UncertaintyGraph):
+        _free_embedding_width(model.graph)
     return model
+
+
+def _free_embedding_width(graph: onnx.GraphProto) -> None:
+    """Make the width of `embedding` symbolic: it is -1 in the one configuration of all versions.
+
+    Triton compares the configuration with the shape that onnxruntime infers, and a name in the
+    declared shape does not keep it from inferring the number. A slice whose end is computed from
+    an input does.
+    """
+    (output,) = (value for value in graph.output if value.name == "embedding")
+    output.type.tensor_type.shape.dim[1].dim_param = "embedding_size"
+    for node in graph.node:
+        for index, name in enumerate(node.output):
+            if name == "embedding":
+                node.output[index] = "embedding_fixed"
+        for index, name in enumerate(node.input):
+            if name == "embedding":
+                node.input[index] = "embedding_fixed"
+    constants = {"zero": [0], "one": [1], "all": [2**31 - 1]}
+    for name, value in constants.items():
+        graph.initializer.append(
+            onnx.numpy_helper.from_array(np.array(value, np.int64), f"embedding_{name}")
+        )
+    graph.node.extend(
+        [
+            onnx.helper.make_node("ReduceMin", ["seed"], ["embedding_seed"], keepdims=0),
+            onnx.helper.make_node(
+                "Mul", ["embedding_seed", "embedding_zero"], ["embedding_nothing"]
+            ),
+            onnx.helper.make_node("Add", ["embedding_nothing", "embedding_all"], ["embedding_end"]),
+            onnx.helper.make_node(
+                "Slice",
+                ["embedding_fixed", "embedding_zero", "embedding_end", "embedding_one"],
+                ["embedding"],
+            ),
+        ]
+    )
 
 
 def _strip_traces(model: onnx.ModelProto) -> None:
     """Remove what the exporter notes about its own run: stack traces name files of this machine."""
-    graphs_and_functions = [model.graph, *model.functions]
-    for part in graphs_and_functions:
+    parts: list[onnx.GraphProto | onnx.FunctionProto] = [model.graph, *model.functions]
+    for part in parts:
         del part.metadata_props[:]
         for node in part.node:
             del node.metadata_props[:]

@@ -44,8 +44,10 @@ class SegmentationNetwork(nn.Module):
         self.decoder_dropouts = nn.ModuleList()
         self.head_dropout: nn.Module = nn.Identity()
         if dropout is not None:
+            last_convolution = head[0]
+            assert isinstance(last_convolution, nn.Conv2d)  # how smp builds every head
             self.decoder_dropouts, last = insert_dropout(
-                decoder_name, decoder, head[0].in_channels, dropout, self.masks
+                decoder_name, decoder, last_convolution.in_channels, dropout, self.masks
             )
             self.head_dropout = last if last is not None else nn.Identity()
         self.register_buffer(

@@ -46,8 +46,8 @@ class MaskSource:
 
     def hash_passes(self, seed: torch.Tensor, n_passes: int) -> torch.Tensor:
         """Return the hashes of passes 0 to T - 1, int64 [B, T, W], for seeds int64 [B, 1]."""
-        words = torch.from_numpy(np.concatenate(self._words))
-        keys = pass_keys(seed, torch.arange(n_passes)[None, :])
+        words = torch.from_numpy(np.concatenate(self._words)).to(seed.device)
+        keys = pass_keys(seed, torch.arange(n_passes, device=seed.device)[None, :])
         hashes: torch.Tensor = absorb(keys[:, :, None], words[None, None, :])
         return hashes
 
@@ -92,7 +92,7 @@ class StochasticDropout(nn.Module):
         hashes = hashes[:, self.columns, None, None]
         if self.kind is DropoutKind.ELEMENT:
             height, width = features.shape[2:]
-            positions = torch.arange(height * width)
+            positions = torch.arange(height * width, device=hashes.device)
             hashes = absorb(hashes, positions.reshape(1, 1, height, width))
         kept = (hashes >= drop_threshold(self.rate)).to(features.dtype)
         return kept * (1.0 / (1.0 - self.rate))

@@ -37,9 +37,9 @@ def register_missing_schemas() -> tuple[str, ...]:
     _load_compiled_operators()
     missing = tuple(name for name in _SCHEMAS if not _is_defined(name))
     if missing:
-        _library = torch.library.Library("torchvision", "FRAGMENT")
+        _library = torch.library.Library("torchvision", "FRAGMENT")  # type: ignore[no-untyped-call]
         for name in missing:
-            _library.define(_SCHEMAS[name])
+            _library.define(_SCHEMAS[name])  # type: ignore[no-untyped-call]
     return missing
 
 
@@ -54,6 +54,6 @@ def _load_compiled_operators() -> None:
         return
     for library in sorted(Path(spec.origin).parent.glob("_C*.so")):
         try:
-            torch.ops.load_library(library)
+            torch.ops.load_library(library)  # type: ignore[no-untyped-call]
         except OSError as exc:
             logging.getLogger(__name__).debug("torchvision operators do not load: %s", exc)

@@ -126,8 +126,8 @@ class UncertaintyGraph(nn.Module):
         if self.head_only:
             features = [self.network.decode(features)]
         sums: _PassSums | None = None
-        for hashes in self.network.masks.hash_passes(seed, self.n_passes).split(
-            self.passes_at_once, dim=1
+        for hashes in torch.split(
+            self.network.masks.hash_passes(seed, self.n_passes), self.passes_at_once, dim=1
         ):
             logits = self._logits(features, hashes)
             if sums is None:

@@ -23,6 +23,7 @@ __all__ = [
     "TrainingError",
     "UnknownArchitecture",
     "UnknownPreset",
+    "UnreadableFrame",
     "WeightsUnavailable",
     "ZeroVarianceModel",
 ]
@@ -63,6 +64,10 @@ class UnknownPreset(NotFoundError):
 
 class EmptyDataSet(InvalidInputError):
     """There is not a single labeled frame to train on."""
+
+
+class UnreadableFrame(InvalidInputError):
+    """The image or the mask of a training frame cannot be decoded."""
 
 
 class WeightsUnavailable(TrainingError):

@@ -15,7 +15,7 @@ IACR ePrint 2016/492). Five does not divide p - 1, so every round is a permutati
 channels of one layer never share a hash.
 """
 
-from typing import Any, TypeVar
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,11 +31,11 @@ _SECOND_MODULUS = 2**31 - 19
 _ROUND_CONSTANTS = (0x3C6EF372, 0x2545F491, 0x5851F42D)
 """Arbitrary constants below p that make the three rounds of an absorption differ."""
 
-IntegersT = TypeVar("IntegersT", bound=Any)
-"""Python integers, an int64 NumPy array or an int64 tensor."""
+Integers: TypeAlias = Any
+"""Python integers, an int64 NumPy array or an int64 tensor; the result is of the same kind."""
 
 
-def _permute(x: IntegersT) -> IntegersT:
+def _permute(x: Integers) -> Integers:
     """Apply the rounds x -> (x + k)**5 mod p to values in [0, 2p)."""
     for constant in _ROUND_CONSTANTS:
         y = (x + constant) % MODULUS
@@ -44,7 +44,7 @@ def _permute(x: IntegersT) -> IntegersT:
     return x
 
 
-def absorb(state: IntegersT, word: IntegersT) -> IntegersT:
+def absorb(state: Integers, word: Integers) -> Integers:
     """Mix a word into a hash state.
 
     Args:
@@ -57,7 +57,7 @@ def absorb(state: IntegersT, word: IntegersT) -> IntegersT:
     return _permute(state + word)
 
 
-def pass_keys(seed: IntegersT, passes: IntegersT) -> IntegersT:
+def pass_keys(seed: Integers, passes: Integers) -> Integers:
     """Return the key of every stochastic pass of every frame.
 
     Args:

@@ -123,8 +123,6 @@ class TrainingSpec:
         seed: Seed of weights, order, augmentation and training dropout; 0 or greater.
         min_steps: Optimizer steps below which further passes over the labels are added to every
             epoch, so that a phase of few labels is not left untrained; 0 adds none.
-        ema_decay: Decay of the exponential moving average of the weights that is kept as the
-            result; 0 keeps the last weights.
     """
 
     model: ModelSpec
@@ -137,7 +135,6 @@ class TrainingSpec:
     augmentation: AugmentationPreset = AugmentationPreset.LIGHT
     seed: int = 0
     min_steps: int = 0
-    ema_decay: float = 0.0
 
     def __post_init__(self) -> None:
         _require(
@@ -156,7 +153,3 @@ class TrainingSpec:
         )
         _require(self.seed >= 0, f"seed is {self.seed}; it must be 0 or greater")
         _require(self.min_steps >= 0, f"min_steps is {self.min_steps}; it must be 0 or greater")
-        _require(
-            0.0 <= self.ema_decay < 1.0,
-            f"ema_decay is {self.ema_decay}; it must lie in [0, 1)",
-        )
