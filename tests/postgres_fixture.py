@@ -101,15 +101,11 @@ class PostgresServer:
         """Return the URL of a database on this server."""
         return f"postgresql://echoloop@/{database}?host={self._folder}"
 
-    def create_database(self, template: str = "template1") -> str:
-        """Create an empty database, or a copy of another one, and return its name."""
+    def create_database(self) -> str:
+        """Create an empty database and return its name."""
         name = f"test_{uuid.uuid4().hex}"
         with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
-            connection.execute(
-                sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(
-                    sql.Identifier(name), sql.Identifier(template)
-                )
-            )
+            connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
         return name
 
     def stop(self) -> None:
