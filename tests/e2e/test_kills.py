@@ -1,0 +1,102 @@
+"""Kill -9 of every process at random moments of a campaign: nothing is lost or done twice."""
+
+import os
+import random
+import signal
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from clients.stack.state import read_running
+from tests.e2e.conftest import Cli, wait_for
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(400)]
+
+SEED = 20
+NAMES = ("triton", "trainer", "uncertainty", "coordinator", "gateway")
+BUDGET = 15
+
+
+def test_a_campaign_survives_kill_9_of_every_process(tmp_path: Path, tiny_study: Path) -> None:
+    cli = Cli(tmp_path / "var")
+    with cli.stack():
+        cli.ok("import", str(tiny_study), "--dataset", "d")
+        cli.ok(
+            "campaign", "create", "c", "--dataset", "d", "--preset", "demo", "--epochs", "2",
+            "--initial-labels", "6", "--query-size", "3", "--label-budget", str(BUDGET),
+            "--target-iou", "0.99", "--seed", "3", "--lease-s", "20", "--start",
+        )  # fmt: skip
+        masks = ("--masks", str(tiny_study))
+        with cli.start("oracle", *masks, "--campaign", "c", "--delay", "0.2", "--json") as reader:
+            killed = _kill_at_random(cli, random.Random(SEED))
+            out, err = reader.communicate(timeout=300)
+        assert reader.returncode == 0, err
+        assert set(killed) == {*NAMES, "tritonserver", "worker"}, killed
+
+        campaign = cli.ok("campaign", "show", "c")
+        assert campaign["state"] == "COMPLETED"
+        assert campaign["stop_reason"] == "BUDGET_EXHAUSTED"
+        assert campaign["labeled"] == BUDGET
+        assert [phase["labeled"] for phase in campaign["phases"] if phase["number"]] == [
+            6, 9, 12, 15,
+        ]  # fmt: skip
+        requests = cli.ok("annotate", "list", "c")["requests"]
+        assert Counter(request["state"] for request in requests) == {"ACCEPTED": BUDGET}
+        assert len({request["frame_id"] for request in requests}) == BUDGET
+        assert cli.ok("campaign", "verify", "c")["verified"] is True
+        # The gateway serves whatever was killed before.
+        frame = next((tiny_study / "images").iterdir())
+        wait_for(lambda: cli.run("segment", str(frame), "--out", str(tmp_path)).status == 0, 30)
+
+
+def _kill_at_random(cli: Cli, chance: random.Random) -> Counter[str]:
+    """Kill each process twice in a random order, with random pauses, while the campaign runs."""
+    killed: Counter[str] = Counter()
+    victims = [*NAMES, "tritonserver", "worker"] * 2
+    chance.shuffle(victims)
+    for name in victims:
+        time.sleep(chance.uniform(0.5, 4.0))
+        try:
+            wait_for(lambda victim=name: _pid(cli, victim) or _completed(cli), 60)  # type: ignore[misc]
+        except AssertionError:
+            continue
+        if pid := _pid(cli, name):
+            os.kill(pid, signal.SIGKILL)
+            killed[name] += 1
+    return killed
+
+
+def _completed(cli: Cli) -> bool:
+    done = cli.run("campaign", "show", "c", "--json")
+    return done.status == 0 and done.value["state"] == "COMPLETED"
+
+
+def _pid(cli: Cli, name: str) -> int:
+    """Return the pid of a process of the stack, or of a child of one; 0 while there is none."""
+    state = read_running(cli.var)
+    assert state is not None, "the supervisor ended"
+    if name == "tritonserver":
+        return _child(state.processes["triton"].pid, b"tritonserver")
+    if name == "worker":
+        return _child(state.processes["trainer"].pid, b"trainer.worker")
+    return state.processes[name].pid
+
+
+def _child(parent: int, word: bytes) -> int:
+    if not parent:
+        return 0
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit():
+            continue
+        try:
+            stat = (entry / "stat").read_text()
+            if (
+                int(stat.rpartition(")")[2].split()[1]) == parent
+                and word in (entry / "cmdline").read_bytes()
+            ):
+                return int(entry.name)
+        except (OSError, ValueError, IndexError):
+            continue
+    return 0
