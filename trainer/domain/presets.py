@@ -1,0 +1,122 @@
+"""Named choices of networks and training settings."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from trainer.domain.errors import UnknownPreset
+from trainer.domain.specs import (
+    AugmentationPreset,
+    DropoutPlacement,
+    DropoutSpec,
+    ModelSpec,
+    TrainingSpec,
+)
+
+__all__ = ["PRESETS", "PRESET_NETWORKS", "Preset", "preset"]
+
+
+@dataclass(frozen=True, slots=True)
+class Preset:
+    """What the two models of a phase are, unless a campaign says otherwise.
+
+    Attributes:
+        name: What a campaign asks for.
+        purpose: One line for people who choose.
+        segmenter: Trained without dropout; serves the hospital.
+        uncertainty: Trained with dropout; ranks the unlabeled frames.
+    """
+
+    name: str
+    purpose: str
+    segmenter: TrainingSpec
+    uncertainty: TrainingSpec
+
+
+_DEMO = Preset(
+    name="demo",
+    purpose="Seconds a phase on two cores, for synthetic frames; too small for real ones.",
+    segmenter=TrainingSpec(
+        model=ModelSpec("Linknet", "resnet18"),
+        image_size=64,
+        epochs=6,
+        batch_size=4,
+        learning_rate=1e-3,
+        min_steps=120,
+    ),
+    uncertainty=TrainingSpec(
+        model=ModelSpec("Linknet", "resnet18"),
+        dropout=DropoutSpec(rate=0.2),
+        image_size=64,
+        epochs=6,
+        batch_size=4,
+        learning_rate=1e-3,
+        min_steps=120,
+    ),
+)
+
+_CPU = Preset(
+    name="cpu",
+    purpose="Minutes a phase on two cores, from random weights; good on real echocardiograms.",
+    segmenter=TrainingSpec(
+        model=ModelSpec("Linknet", "resnet18"),
+        image_size=128,
+        epochs=20,
+        batch_size=4,
+        learning_rate=1e-3,
+        min_steps=400,
+    ),
+    uncertainty=TrainingSpec(
+        model=ModelSpec("Linknet", "resnet18"),
+        dropout=DropoutSpec(rate=0.2),
+        image_size=128,
+        epochs=20,
+        batch_size=4,
+        learning_rate=1e-3,
+        min_steps=400,
+    ),
+)
+
+# Networks, learning rates and batch size of the source document's Table I, 30 epochs a phase and
+# its augmentations. Learning rates this small refine weights that have seen ImageNet.
+_PAPER = Preset(
+    name="paper",
+    purpose="The networks of the source document; needs a GPU and downloads ImageNet weights.",
+    segmenter=TrainingSpec(
+        model=ModelSpec("Linknet", "tu-skresnet34", encoder_weights="imagenet"),
+        image_size=256,
+        epochs=30,
+        batch_size=4,
+        learning_rate=4e-5,
+        augmentation=AugmentationPreset.DOCUMENT,
+    ),
+    uncertainty=TrainingSpec(
+        model=ModelSpec("PAN", "tu-regnety_120", encoder_weights="imagenet"),
+        dropout=DropoutSpec(DropoutPlacement.DECODER, rate=0.2),
+        image_size=256,
+        epochs=30,
+        batch_size=4,
+        learning_rate=1e-5,
+        augmentation=AugmentationPreset.DOCUMENT,
+    ),
+)
+
+PRESETS: Mapping[str, Preset] = {item.name: item for item in (_DEMO, _CPU, _PAPER)}
+
+PRESET_NETWORKS: frozenset[ModelSpec] = frozenset(
+    spec.model for item in PRESETS.values() for spec in (item.segmenter, item.uncertainty)
+)
+"""Networks that are known to exist and to fit their presets' resolution."""
+
+
+def preset(name: str) -> Preset:
+    """Return a preset.
+
+    Raises:
+        UnknownPreset: There is none of that name.
+    """
+    try:
+        return PRESETS[name]
+    except KeyError:
+        raise UnknownPreset(
+            f"There is no preset {name!r}. Use one of {', '.join(PRESETS)}."
+        ) from None
