@@ -4,7 +4,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,11 +14,12 @@ from clients.cli.campaign_view import CampaignView
 from clients.cli.output import Output
 from clients.cli.session import Session, session_command
 from clients.demo.plan import DemoOverrides, DemoPlan
-from clients.demo.run import DemoResult, run_demo
-from clients.report import collect_report, render_report
 from clients.stack.health import triton_version
 from clients.study_folder import read_study
 from echoloop.v1 import coordinator_pb2
+
+if TYPE_CHECKING:
+    from clients.demo.run import DemoResult
 
 __all__ = ["register"]
 
@@ -67,6 +68,9 @@ def demo(
     ] = False,
 ) -> None:
     """Run the whole product once: data, stack, campaign with a simulated reader, report."""
+    # Draws charts: half a second of imports that no other command should pay for.
+    from clients.demo.run import run_demo  # noqa: PLC0415
+
     wanted = DemoOverrides(
         preset=preset,
         seed=seed,
@@ -95,6 +99,8 @@ def report(
     ] = None,
 ) -> None:
     """Write the report of a campaign, running or completed."""
+    from clients.report import collect_report, render_report  # noqa: PLC0415  # as above
+
     running = session.running_stack()
     version = triton_version(running.processes["triton"].http) if running is not None else ""
     with session.client() as client:
@@ -135,7 +141,7 @@ class _View:
             self._campaign.show(event, phases)
 
 
-def _print_result(session: Session, result: DemoResult) -> None:
+def _print_result(session: Session, result: "DemoResult") -> None:
     summary = result.summary
     session.output.result(
         summary,

@@ -193,11 +193,6 @@ def test_bad_images_of_an_import_are_listed_and_the_rest_is_in(
         (["campaign", "show", "nobody"], "NOT_FOUND"),
         (["campaign", "resume", "demo"], "FAILED_PRECONDITION"),
         (["campaign", "start", "demo"], "FAILED_PRECONDITION"),
-        (
-            ["campaign", "create", "x", "--dataset", "demo", "--segmenter", "Unet/no-such-net",
-             "--start"],
-            "INVALID_ARGUMENT",
-        ),
         (["campaign", "create", "x2", "--dataset", "nothing"], "NOT_FOUND"),
         (["campaign", "create", "x3", "--dataset", "demo", "--preset", "huge"], "INVALID_ARGUMENT"),
         (["releases", "promote", "nothing"], "NOT_FOUND"),
@@ -209,6 +204,19 @@ def test_a_wrong_request_is_refused_in_one_line(cli: Cli, arguments: list[str], 
     assert done.status == 1, done.out
     assert done.error["code"] == code
     _one_line(cli.run(*arguments).err)
+
+
+def test_an_unknown_architecture_fails_its_phase_with_a_sentence_and_nothing_is_stuck(
+    cli: Cli, tiny_study: Path
+) -> None:
+    cli.ok("import", str(tiny_study), "--dataset", "labeled", "--labels", "all")
+    create = ["campaign", "create", "unknown", "--dataset", "labeled", "--initial-labels", "6"]
+    cli.ok(*create, "--preset", "demo", "--segmenter", "Unet/no-such-net", "--start")
+    done = cli.run("campaign", "watch", "unknown", timeout_s=60)
+    assert done.status == 1
+    assert "no-such-net" in done.err
+    _one_line(done.err)
+    assert cli.ok("campaign", "stop", "unknown")["stop_reason"] == "STOPPED_BY_OPERATOR"
 
 
 def _one_line(err: str) -> None:

@@ -31,7 +31,7 @@ def test_a_campaign_survives_kill_9_of_every_process(tmp_path: Path, tiny_study:
         masks = ("--masks", str(tiny_study))
         with cli.start("oracle", *masks, "--campaign", "c", "--delay", "0.2", "--json") as reader:
             killed = _kill_at_random(cli, random.Random(SEED))
-            out, err = reader.communicate(timeout=300)
+            _out, err = reader.communicate(timeout=300)
         assert reader.returncode == 0, err
         assert set(killed) == {*NAMES, "tritonserver", "worker"}, killed
 
