@@ -47,8 +47,8 @@ class UnknownArchitecture(InvalidInputError):
     """
 
     def __init__(self, part: str, name: str, matches: Sequence[str]) -> None:
-        hint = f"did you mean {', '.join(matches)}?" if matches else "no known name is close to it."
-        super().__init__(f"unknown {part} {name!r}: {hint}")
+        hint = f"Did you mean {', '.join(matches)}?" if matches else "No known name is close to it."
+        super().__init__(f"There is no {part} {name!r}. {hint}")
         self.part = part
         self.name = name
         self.matches = tuple(matches)
