@@ -51,12 +51,10 @@ class _Record:
 class FakeTrainer(trainer_pb2_grpc.TrainerServiceServicer):
     """TrainerService with invented results.
 
-    Args:
+    Attributes:
         steps: Epochs that each job pretends to have.
         step_s: Seconds of an epoch.
         iou: Test IoU by number of training labels.
-
-    Attributes:
         orders: Every StartRetraining request received, repeats included.
         evaluations: Every StartEvaluation request received, repeats included.
         resident: Versions last asked for, by model name.
@@ -74,9 +72,9 @@ class FakeTrainer(trainer_pb2_grpc.TrainerServiceServicer):
         self.evaluations: list[trainer_pb2.StartEvaluationRequest] = []
         self.resident: dict[str, tuple[int, ...]] = {}
         self.down = False
-        self._steps = steps
-        self._step_s = step_s
-        self._iou = iou
+        self.steps = steps
+        self.step_s = step_s
+        self.iou = iou
         self._records: dict[str, _Record] = {}
         self._by_request: dict[str, str] = {}
         self._labels_by_version: dict[tuple[str, int], int] = {}
@@ -224,7 +222,7 @@ class FakeTrainer(trainer_pb2_grpc.TrainerServiceServicer):
             state=trainer_pb2.JOB_STATE_QUEUED,
             campaign=campaign,
             attempts=1,
-            progress=trainer_pb2.JobProgress(stage="preparing", total=self._steps),
+            progress=trainer_pb2.JobProgress(stage="preparing", total=self.steps),
         )
         record = _Record(job, request_id, labels)
         self._records[job.id] = record
@@ -246,10 +244,10 @@ class FakeTrainer(trainer_pb2_grpc.TrainerServiceServicer):
         job.progress.stage = (
             "training" if job.kind == trainer_pb2.JOB_KIND_RETRAINING else "evaluating"
         )
-        for step in range(1, self._steps + 1):
-            await asyncio.sleep(self._step_s)
+        for step in range(1, self.steps + 1):
+            await asyncio.sleep(self.step_s)
             job.progress.done = step
-            job.progress.eta_s = self._step_s * (self._steps - step)
+            job.progress.eta_s = self.step_s * (self.steps - step)
             record.notice()
         if failure is not None:
             _, job.failure_reason, job.failure_message = failure
@@ -292,7 +290,7 @@ class FakeTrainer(trainer_pb2_grpc.TrainerServiceServicer):
     def _finish_evaluation(
         self, record: _Record, request: trainer_pb2.StartEvaluationRequest
     ) -> None:
-        iou = self._iou(record.labels)
+        iou = self.iou(record.labels)
         dice = 2 * iou / (1 + iou)
         record.job.evaluation.CopyFrom(
             trainer_pb2.EvaluationResult(

@@ -41,9 +41,9 @@ class FakeUncertainty(uncertainty_pb2_grpc.UncertaintyServiceServicer):
 
     Args:
         blobs: Where the images are read and proposals are written.
-        frame_s: Seconds of a frame.
 
     Attributes:
+        frame_s: Seconds of a frame.
         scored: Frame ids in the order of their results, over all calls without proposals.
         broken: Frame ids that are reported as undecodable.
         all_broken: Every frame is.
@@ -58,7 +58,7 @@ class FakeUncertainty(uncertainty_pb2_grpc.UncertaintyServiceServicer):
         self.down = False
         self.down_after: int | None = None
         self._blobs = blobs
-        self._frame_s = frame_s
+        self.frame_s = frame_s
 
     async def ScoreFrames(
         self,
@@ -74,7 +74,7 @@ class FakeUncertainty(uncertainty_pb2_grpc.UncertaintyServiceServicer):
                     raise InvalidInputError("The first message of a scoring is its header.")
                 header = request.header
                 continue
-            await asyncio.sleep(self._frame_s)
+            await asyncio.sleep(self.frame_s)
             self._check_up()
             yield await asyncio.to_thread(self._score, header, request.frame)
             if not header.include_proposals:

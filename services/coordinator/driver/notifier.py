@@ -62,13 +62,12 @@ class ChangeNotifier:
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting[topic].add(future)
         try:
-            await asyncio.wait_for(future, timeout_s)
-        except TimeoutError:
-            return False
+            # Not `wait_for`: before Python 3.12 it can swallow a cancellation.
+            done, _ = await asyncio.wait((future,), timeout=timeout_s)
         finally:
             waiting = self._waiting.get(topic)
             if waiting is not None:
                 waiting.discard(future)
                 if not waiting:
                     del self._waiting[topic]
-        return True
+        return bool(done)
