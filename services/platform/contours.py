@@ -1,5 +1,7 @@
 """Contours of masks, as points in pixels."""
 
+from typing import Any, Final
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -7,6 +9,8 @@ from numpy.typing import NDArray
 from services.platform.masks import Mask
 
 __all__ = ["largest_component", "largest_contour"]
+
+_PARENT: Final = 3  # in a row of OpenCV's hierarchy: next, previous, first child, parent
 
 
 def largest_component(mask: Mask) -> Mask:
@@ -36,14 +40,25 @@ def largest_contour(mask: Mask) -> NDArray[np.float32]:
         float32 [N, 2] of (x, y) at pixel centres, in order around the border, first point not
         repeated; [0, 2] for an empty mask. Points inside straight runs are left out.
     """
-    found = _largest_in_its_box(mask)
-    if found is None:
+    # Tracing borders is forty times cheaper than labelling components, and one component, with or
+    # without holes, is what a usable model finds.
+    contours, hierarchy = cv2.findContours(mask, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
+    if not contours:
         return np.zeros((0, 2), np.float32)
+    outer = np.flatnonzero(hierarchy[0, :, _PARENT] < 0)  # the others are borders of holes
+    if len(outer) == 1:
+        return _points(contours[outer[0]])
+    found = _largest_in_its_box(mask)
+    assert found is not None  # there are contours
     component, x, y = found
     contours, _ = cv2.findContours(
         component, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE, offset=(x, y)
     )
-    points: NDArray[np.float32] = contours[0].reshape(-1, 2).astype(np.float32)
+    return _points(contours[0])
+
+
+def _points(contour: Any) -> NDArray[np.float32]:
+    points: NDArray[np.float32] = contour.reshape(-1, 2).astype(np.float32)
     return points
 
 
