@@ -65,17 +65,23 @@ async def drive(ctx: DriverContext, campaign_id: str) -> None:
             await _take_step(ctx, campaign, phase)
         except StaleRevision:
             await asyncio.sleep(_STALE_PAUSE_S)  # someone else moved it: look again
-        except (UnavailableError, OverloadedError) as error:
-            # A step that got further before it failed starts over with short waits.
+        except Exception as error:
+            # Something is down; or a failure could not even be written down, which must not end
+            # the driver. A step that got further before it failed starts over with short waits.
+            message = error.message if isinstance(error, EchoLoopError) else _UNEXPECTED
             progressed = ctx.board.reports(campaign_id) != reported
             reported = ctx.board.reports(campaign_id)
             failures = 1 if progressed else failures + 1
             delay_s = ctx.backoff.delay_s(failures)
             if state is not None:
                 ctx.metrics.step_waits(state)
-            ctx.board.wait_for(campaign_id, f"waiting, will try again: {error.message}")
+            ctx.board.wait_for(campaign_id, f"waiting, will try again: {message}")
             _log.warning(
-                "campaign.waiting", campaign=campaign_id, error=error.message, delay_s=delay_s
+                "campaign.waiting",
+                campaign=campaign_id,
+                error=message,
+                delay_s=delay_s,
+                exc_info=not isinstance(error, EchoLoopError),
             )
             await asyncio.sleep(delay_s)
         else:

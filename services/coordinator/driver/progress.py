@@ -27,9 +27,6 @@ class StepProgress:
     eta_s: float | None = None
 
 
-IDLE = StepProgress("waiting")
-
-
 class ProgressBoard:
     """The newest progress of each campaign; every change is a notice of that campaign.
 
@@ -72,9 +69,9 @@ class ProgressBoard:
         if self._steps.pop(campaign_id, None) is not None:
             self._notifier.notify(campaign_id)
 
-    def read(self, campaign_id: str) -> StepProgress:
-        """Return the newest progress."""
-        step = self._steps.get(campaign_id, IDLE)
+    def read(self, campaign_id: str, *, idle: str = "waiting") -> StepProgress:
+        """Return the newest progress; `idle` is the activity where no step is under way."""
+        step = self._steps.get(campaign_id, StepProgress(idle))
         wait = self._waits.get(campaign_id)
         return step if wait is None else replace(step, activity=wait, eta_s=None)
 

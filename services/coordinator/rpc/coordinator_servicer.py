@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from echoloop.v1 import coordinator_pb2, coordinator_pb2_grpc
 from services.coordinator.domain.campaign import Campaign, CampaignState
+from services.coordinator.domain.phase import PhaseState
 from services.coordinator.domain.ports import PageRequest, Stores
 from services.coordinator.domain.querying import verify_batch
 from services.coordinator.domain.selection import SelectionCheck
@@ -169,9 +170,10 @@ class CoordinatorServicer(coordinator_pb2_grpc.CoordinatorServiceServicer):
         campaign = await asyncio.to_thread(self._stores.campaigns.get, request.campaign)
 
         def read() -> coordinator_pb2.WatchCampaignResponse:
+            now = self._stores.campaigns.get(campaign.id)
             return coordinator_pb2.WatchCampaignResponse(
-                campaign=campaign_to_message(self._stores.campaigns.get(campaign.id)),
-                progress=progress_to_message(self._board.read(campaign.id)),
+                campaign=campaign_to_message(now),
+                progress=progress_to_message(self._board.read(now.id, idle=_idle(now))),
             )
 
         completed = coordinator_pb2.CAMPAIGN_STATE_COMPLETED
@@ -268,3 +270,12 @@ class CoordinatorServicer(coordinator_pb2_grpc.CoordinatorServiceServicer):
             token = page.next_token
             if not token:
                 return checks
+
+
+def _idle(campaign: Campaign) -> str:
+    """Say what a campaign does while no step of it is under way."""
+    if campaign.phase_state is PhaseState.FAILED and campaign.state is not CampaignState.COMPLETED:
+        return "failed, waits to be resumed"
+    if campaign.state is CampaignState.RUNNING:
+        return "about to begin the next step"
+    return campaign.state.value

@@ -1,0 +1,43 @@
+from hypothesis import given
+from hypothesis import strategies as st
+
+from echoloop.v1 import coordinator_pb2
+from services.coordinator.domain.acquisition import AcquisitionFunction
+from services.coordinator.domain.campaign import Architecture, CampaignConfig, RetrainMode
+from services.coordinator.rpc.campaign_messages import config_from_message, config_to_message
+
+architectures = st.none() | st.builds(
+    Architecture,
+    st.sampled_from(["Linknet", "PAN"]),
+    st.sampled_from(["resnet18", "tu-regnety_120"]),
+    st.none() | st.just("imagenet"),
+)
+
+configs = st.builds(
+    CampaignConfig,
+    dataset=st.just("echo"),
+    preset=st.sampled_from(["demo", "cpu", "paper"]),
+    query_size=st.integers(1, 1000),
+    initial_labels=st.integers(1, 40),
+    acquisition=st.sampled_from(AcquisitionFunction),
+    seed=st.integers(-(2**63), 2**63 - 1),
+    target_iou=st.none() | st.floats(0.01, 1),
+    label_budget=st.just(0) | st.integers(40, 10_000),
+    epochs=st.integers(0, 500),
+    retrain_mode=st.sampled_from(RetrainMode),
+    n_passes=st.integers(2, 100),
+    lease_s=st.integers(1, 10_000),
+    segmenter=architectures,
+    uncertainty=architectures,
+)
+
+
+@given(configs)
+def test_a_configuration_survives_the_wire(config: CampaignConfig) -> None:
+    wire = config_to_message(config).SerializeToString()
+    assert config_from_message(coordinator_pb2.CampaignConfig.FromString(wire)) == config
+
+
+def test_the_paper_preset_trains_from_scratch() -> None:
+    message = coordinator_pb2.CampaignConfig(dataset="echo", preset="paper")
+    assert config_from_message(message).retrain_mode is RetrainMode.FROM_SCRATCH
