@@ -26,6 +26,7 @@ from deploy.triton.shared_memory import new_prefix, remove_abandoned_regions, re
 HOST: Final = "127.0.0.1"
 TETHER: Final = Path(__file__).resolve().parent / "tether.py"
 POLL_S: Final = 0.05
+STUB_START_TIMEOUT_S: Final = 300
 
 
 class TritonStartError(RuntimeError):
@@ -305,6 +306,8 @@ class TritonServer:
             "--pinned-memory-pool-byte-size=0",
             "--log-format=ISO8601",
             f"--log-verbose={int(options.verbose)}",
+            # The default of 30 s is too short for a large model on a machine that is training.
+            f"--backend-config=python,stub-timeout-seconds={STUB_START_TIMEOUT_S}",
             f"--backend-config=python,shm-region-prefix-name={self._shm_prefix}",
             f"--backend-config=python,shm-default-byte-size={options.shm_region_bytes}",
             f"--backend-config=python,shm-growth-byte-size={options.shm_region_bytes}",

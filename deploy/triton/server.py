@@ -63,7 +63,7 @@ class TritonRunner:
         server: TritonServer,
         *,
         policy: RestartPolicy | None = None,
-        ready_timeout_s: float = 180.0,
+        ready_timeout_s: float = 600.0,
         log: Callable[..., None] | None = None,
     ) -> None:
         """Take a server that was not started.
