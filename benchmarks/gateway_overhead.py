@@ -14,13 +14,17 @@ How it is taken. One 256 x 256 PNG echo-like frame. Three ways to segment it:
 
 Both sides use the same session options: as many intra-operator threads as processors, no spinning
 (the server's default, because its processors are shared; --spinning turns it on for both).
-Sequential: one caller. Saturation: a closed loop of --clients callers over gRPC against as many
-threads that share one session; throughput counts. The ways alternate in short rounds and the ratio
-is the median of the ratios of neighbouring rounds, so that noise of the machine falls on all.
+Batch 1: one caller, the ways alternate call by call. Saturation: a closed loop of --clients callers
+over gRPC against as many threads that share one session, in short rounds that alternate; throughput
+counts. Ratios are medians over the rounds, so that noise of the machine falls on all ways.
+On a machine that does other work too, wall time at saturation says which way has more threads to
+compete with. So processor time of a frame is taken as well, over all processes (client, gateway,
+Triton): on a machine that does nothing else, throughput at saturation is its inverse.
 """
 
 import argparse
 import asyncio
+import os
 import statistics
 import sys
 import tempfile
@@ -35,6 +39,7 @@ import numpy as np
 import onnxruntime
 
 from benchmarks.serving_stack import (
+    ProcessorTime,
     export_segmenter,
     machine,
     percentile,
@@ -86,18 +91,10 @@ class InProcess:
         self._session.run(["probability_u8"], {"image": self._array})
 
 
-def sequential(call: Callable[[bytes], object], png: bytes, seconds: float) -> list[float]:
-    """Return the milliseconds of calls one after the other."""
-    times = []
-    end = time.perf_counter() + seconds
-    while (started := time.perf_counter()) < end:
-        call(png)
-        times.append((time.perf_counter() - started) * 1e3)
-    return times
-
-
-def saturated(call: Callable[[bytes], object], png: bytes, seconds: float, callers: int) -> float:
-    """Return the frames a second of a closed loop of threads."""
+def saturated(
+    call: Callable[[bytes], object], png: bytes, seconds: float, callers: int, frames: list[int]
+) -> float:
+    """Return the frames a second of a closed loop of threads; append their number to `frames`."""
     done = [0] * callers
     started = time.perf_counter()
     end = started + seconds
@@ -112,6 +109,7 @@ def saturated(call: Callable[[bytes], object], png: bytes, seconds: float, calle
         thread.start()
     for thread in threads:
         thread.join()
+    frames.append(sum(done))
     return sum(done) / (time.perf_counter() - started)
 
 
@@ -128,17 +126,8 @@ class GatewayCaller:
         """Segment the frame once."""
         return (await self._stub.SegmentFrame(self._request, timeout=60)).segmentation
 
-    async def sequential(self, seconds: float) -> list[float]:
-        """Return the milliseconds of calls one after the other."""
-        times = []
-        end = time.perf_counter() + seconds
-        while (started := time.perf_counter()) < end:
-            await self.call()
-            times.append((time.perf_counter() - started) * 1e3)
-        return times
-
-    async def saturated(self, seconds: float, callers: int) -> float:
-        """Return the frames a second of a closed loop of callers."""
+    async def saturated(self, seconds: float, callers: int, frames: list[int]) -> float:
+        """Return the frames a second of a closed loop; append their number to `frames`."""
         started = time.perf_counter()
         end = started + seconds
 
@@ -150,6 +139,7 @@ class GatewayCaller:
             return done
 
         total = sum(await asyncio.gather(*(loop() for _ in range(callers))))
+        frames.append(total)
         return total / (time.perf_counter() - started)
 
 
@@ -173,9 +163,13 @@ async def measure(arguments: argparse.Namespace, onnx: Path) -> dict[str, object
                 async with grpc.aio.insecure_channel(target) as channel:
                     caller = GatewayCaller(channel, png)
                     check_same_mask(local.segment(png), await caller.call())
-                    await caller.saturated(2.0, arguments.clients)  # warm up
+                    await caller.saturated(2.0, arguments.clients, [])  # warm up
+                    processes = ProcessorTime([os.getpid(), triton.pid])
                     for _ in range(arguments.rounds):
-                        rounds.append(await one_round(caller, local, png, arguments, latencies))
+                        numbers, times = await one_round(caller, local, png, arguments, processes)
+                        rounds.append(numbers)
+                        for name, values in times.items():
+                            latencies[name] += values
                         print(describe(rounds[-1]), file=sys.stderr)
     return summarize(rounds, latencies)
 
@@ -185,23 +179,42 @@ async def one_round(
     local: InProcess,
     png: bytes,
     arguments: argparse.Namespace,
-    latencies: dict[str, list[float]],
-) -> dict[str, float]:
-    """Measure each way once, close together in time."""
+    processes: ProcessorTime,
+) -> tuple[dict[str, float], dict[str, list[float]]]:
+    """Measure each way once, close together in time; also return every latency, ms."""
     seconds, clients = arguments.seconds, arguments.clients
-    result = {}
-    in_process = sequential(local.segment, png, seconds)
-    gateway = await caller.sequential(seconds)
-    bare = sequential(local.bare, png, seconds / 2)
-    for name, times in (("gateway", gateway), ("in_process", in_process), ("bare", bare)):
-        latencies[name] += times
-        result[f"{name}_ms"] = statistics.median(times)
-    result["gateway_fps"] = await caller.saturated(seconds, clients)
-    result["in_process_fps"] = await asyncio.to_thread(
-        saturated, local.segment, png, seconds, clients
-    )
-    result["bare_fps"] = await asyncio.to_thread(saturated, local.bare, png, seconds / 2, clients)
-    return result
+    times = await alternating(caller, local, png, 3 * seconds)
+    result = {f"{name}_ms": statistics.median(values) for name, values in times.items()}
+    with processes.of_a_frame(result, "gateway_cpu_ms") as frames:
+        result["gateway_fps"] = await caller.saturated(seconds, clients, frames)
+    with processes.of_a_frame(result, "in_process_cpu_ms") as frames:
+        result["in_process_fps"] = await asyncio.to_thread(
+            saturated, local.segment, png, seconds, clients, frames
+        )
+    with processes.of_a_frame(result, "bare_cpu_ms") as frames:
+        result["bare_fps"] = await asyncio.to_thread(
+            saturated, local.bare, png, seconds / 2, clients, frames
+        )
+    return result, times
+
+
+async def alternating(
+    caller: GatewayCaller, local: InProcess, png: bytes, seconds: float
+) -> dict[str, list[float]]:
+    """Return the milliseconds of single calls, the ways one after the other."""
+    times: dict[str, list[float]] = {"gateway": [], "in_process": [], "bare": []}
+    end = time.perf_counter() + seconds
+    while (started := time.perf_counter()) < end:
+        await caller.call()
+        after_gateway = time.perf_counter()
+        local.segment(png)
+        after_in_process = time.perf_counter()
+        local.bare(png)
+        after_bare = time.perf_counter()
+        times["gateway"].append((after_gateway - started) * 1e3)
+        times["in_process"].append((after_in_process - after_gateway) * 1e3)
+        times["bare"].append((after_bare - after_in_process) * 1e3)
+    return times
 
 
 def check_same_mask(
@@ -230,6 +243,7 @@ def summarize(
     return {
         "ratio_batch_1": ratio("gateway_ms", "in_process_ms"),
         "ratio_saturation": ratio("in_process_fps", "gateway_fps"),
+        "ratio_processor_time": ratio("gateway_cpu_ms", "in_process_cpu_ms"),
         "ratio_batch_1_to_bare_onnx": ratio("gateway_ms", "bare_ms"),
         "ratio_saturation_to_bare_onnx": ratio("bare_fps", "gateway_fps"),
         "target": TARGET,
@@ -270,7 +284,8 @@ def main() -> None:
     path = write_result(f"gateway_overhead_{arguments.model}", result)
     print(
         f"{result['model']}: gateway / in-process at batch 1: {result['ratio_batch_1']:.3f}, "
-        f"at saturation: {result['ratio_saturation']:.3f} (target {TARGET}); to bare ONNX: "
+        f"at saturation: {result['ratio_saturation']:.3f}, in processor time: "
+        f"{result['ratio_processor_time']:.3f} (target {TARGET}); to bare ONNX: "
         f"{result['ratio_batch_1_to_bare_onnx']:.3f}, "
         f"{result['ratio_saturation_to_bare_onnx']:.3f}; {path.name}"
     )

@@ -36,6 +36,7 @@ async def segment(
 
 
 async def test_results_come_in_the_order_of_the_frames(running: RunningGateway) -> None:
+    running.triton.delay_s = 0.05
     indices = [7, 3, 3, *range(100, 130)]
     responses = await segment(running, [frame(index) for index in indices])
     assert [response.index for response in responses] == indices
