@@ -15,7 +15,7 @@ from services.coordinator.driver.context import DriverContext, StepFailed
 from services.coordinator.driver.jobs import follow_job
 from services.coordinator.driver.notifier import SERVING
 from services.coordinator.driver.progress import StepProgress
-from services.coordinator.driver.training import failures_of, labeled_frames
+from services.coordinator.driver.training import failures_of, fingerprint, labeled_frames
 
 __all__ = ["evaluate_segmenter"]
 
@@ -78,7 +78,7 @@ async def _measure(ctx: DriverContext, campaign: Campaign, phase: Phase, release
     job = await follow_job(
         ctx.trainer,
         start,
-        request_id=f"{campaign.id}-p{phase.number}-evaluation",
+        request_id=f"{campaign.id}-p{phase.number}-evaluation-{fingerprint(frames)}",
         failures=failures,
         what="Evaluating the segmenter",
         on_start=note_job,

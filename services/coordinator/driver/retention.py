@@ -3,10 +3,15 @@
 import asyncio
 from collections import defaultdict
 
+import structlog
+
 from services.coordinator.domain.ports import ReleaseStore
 from services.coordinator.domain.ports.trainer import Trainer
+from services.platform.errors import NotFoundError
 
 __all__ = ["Retention"]
+
+_log = structlog.get_logger(__name__)
 
 
 class Retention:
@@ -24,11 +29,15 @@ class Retention:
     async def apply(self, *, including: str = "") -> None:
         """Bring Triton's resident versions in line with the releases. Idempotent.
 
+        Versions that the trainer lost for good change nothing and are only logged: a campaign must
+        not stand still for an old model that nobody can bring back.
+
         Args:
             including: Id of a release that has to be loaded as well, before it is promoted.
 
         Raises:
             ReleaseNotFound: `including` is unknown.
+            NotFoundError: The trainer has lost a version, and `including` is given.
             UnavailableError: The trainer or the database cannot be reached.
         """
         async with self._lock:
@@ -37,4 +46,9 @@ class Retention:
             for model in resident:
                 versions[model.model].append(model.version)
             for name, numbers in versions.items():
-                await self._trainer.set_resident(name, numbers)
+                try:
+                    await self._trainer.set_resident(name, numbers)
+                except NotFoundError as error:
+                    if including:
+                        raise
+                    _log.error("retention.version_lost", model=name, error=error.message)

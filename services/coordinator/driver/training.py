@@ -1,6 +1,7 @@
 """Step TRAINING: both models of a phase, side by side."""
 
 import asyncio
+import hashlib
 from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, Final
 
@@ -16,7 +17,7 @@ from services.coordinator.driver.jobs import follow_job
 from services.coordinator.driver.notifier import SERVING
 from services.coordinator.driver.progress import StepProgress, merge_eta_s
 
-__all__ = ["failures_of", "labeled_frames", "train_models"]
+__all__ = ["failures_of", "fingerprint", "labeled_frames", "train_models"]
 
 _PAGE: Final = 1000
 
@@ -109,7 +110,7 @@ async def _train(
     job = await follow_job(
         ctx.trainer,
         start,
-        request_id=f"{campaign.id}-p{phase.number}-{kind.value}",
+        request_id=f"{campaign.id}-p{phase.number}-{kind.value}-{fingerprint(frames)}",
         failures=failures,
         what=f"Training the {kind.value} model",
         on_start=note_job,
@@ -175,6 +176,18 @@ def _warm_start(
         before.segmenter_release if kind is ReleaseKind.SEGMENTER else before.uncertainty_release
     )
     return stores.releases.get(release).model if release else None
+
+
+def fingerprint(frames: Iterable[LabeledFrame]) -> str:
+    """Return what tells sets of labels apart, for request ids.
+
+    A label that is corrected while its job runs makes a repeated request another one, which the
+    trainer would rightly refuse under the same id.
+    """
+    digest = hashlib.sha256()
+    for frame in frames:
+        digest.update(f"{frame.frame_id} {frame.mask_ref}\n".encode())
+    return digest.hexdigest()[:12]
 
 
 def labeled_frames(stores: Stores, campaign_id: str, pool: Pool) -> tuple[LabeledFrame, ...]:

@@ -3,6 +3,7 @@
 import asyncio
 from typing import Any
 
+import numpy as np
 import pytest
 
 from echoloop.v1 import common_pb2, trainer_pb2
@@ -14,6 +15,7 @@ from services.coordinator.domain.ports import PageRequest
 from services.coordinator.domain.querying import verify_batch
 from services.coordinator.domain.releases import ReleaseState
 from services.coordinator.driver import DRIVERS
+from services.platform.masks import encode_mask_png
 from tests.unit.services.coordinator.driver.world import (
     TEST_FRAMES,
     TRAIN_FRAMES,
@@ -293,6 +295,30 @@ async def test_jobs_that_the_trainer_lost_are_asked_for_again(world: World) -> N
         await world.trainer.lose_jobs()
         world.trainer.step_s = 0.0
         await world.until_completed(campaign.id)
+
+
+async def test_a_label_corrected_while_its_job_runs_makes_another_job(world: World) -> None:
+    world.trainer.step_s = 0.3
+    campaign = world.start(small_config(label_budget=4))
+    async with world.reading():
+        async with world.driving():
+            await eventually(lambda: len(world.trainer.jobs) == 2)
+        world.restart()
+        page = world.stores.annotations.list(campaign.id, None, PageRequest())
+        corrected = np.ones((16, 20), np.uint8)
+        world.stores.annotations.correct(
+            page.items[0].id,
+            "ana",
+            replaces_version=1,
+            mask_ref=world.blobs.put("masks", encode_mask_png(corrected), ".png"),
+            lv_absent=False,
+        )
+        async with world.driving():
+            await world.until_completed(campaign.id)
+
+    before, after = world.trainer.orders[0], world.trainer.orders[-1]
+    assert before.request_id != after.request_id
+    assert {frame.mask_ref for frame in before.frames} != {f.mask_ref for f in after.frames}
 
 
 async def test_a_campaign_without_any_label_fails_with_the_reason(world: World) -> None:
