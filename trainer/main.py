@@ -23,7 +23,8 @@ from trainer.adapters.sql_versions import SqlVersionLedger
 from trainer.adapters.triton_control import TritonControl
 from trainer.adapters.triton_publisher import PublishPolicy, TritonPublisher
 from trainer.adapters.worker_process import WorkerOptions, WorkerProcesses
-from trainer.domain.presets import PRESET_NETWORKS
+from trainer.domain.presets import PRESETS
+from trainer.domain.specs import ModelSpec
 from trainer.jobs.desk import JobDesk
 from trainer.jobs.job import JobState
 from trainer.jobs.registry import JobRegistry
@@ -84,7 +85,7 @@ class Trainer:
                     RunnerLimits(slots=settings.workers, max_crashes=settings.max_crashes),
                 )
                 desk = JobDesk(
-                    registry, runner, ledger, ArchitectureCheck(PRESET_NETWORKS), publisher
+                    registry, runner, ledger, ArchitectureCheck(_preset_networks()), publisher
                 )
                 add_TrainerServiceServicer_to_server(TrainerServicer(desk), server)
                 self._registry = registry
@@ -111,6 +112,15 @@ def _worker_options(settings: TrainerSettings) -> WorkerOptions:
 def _weights_of(ledger: VersionLedger, version: ModelVersion) -> str | None:
     record = ledger.find(version.model, version.version)
     return None if record is None else record.job_id
+
+
+def _preset_networks() -> dict[ModelSpec, int]:
+    """Return the presets' networks and the smallest resolution that a preset uses them at."""
+    trainings = [
+        training for each in PRESETS.values() for training in (each.segmenter, each.uncertainty)
+    ]
+    trainings.sort(key=lambda training: training.image_size, reverse=True)
+    return {training.model: training.image_size for training in trainings}
 
 
 @contextmanager

@@ -31,6 +31,7 @@ from trainer.jobs.specs import RetrainingSpec
 __all__ = ["main"]
 
 _REPORT_EVERY_S = 0.5
+_CHATTY = ("matplotlib", "onnx_ir", "onnxscript", "torch")
 
 _log = structlog.get_logger(__name__)
 
@@ -46,6 +47,8 @@ def main(argv: list[str] | None = None) -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the trainer, which decides
     configure_logging("trainer.worker")
     logging.captureWarnings(True)
+    for chatty in _CHATTY:
+        logging.getLogger(chatty).setLevel(logging.WARNING)
     _limit_threads(order.threads)
     with _private_stdout() as reports, _alone_in(folder.path):
         folder.finish(_outcome(folder, order, stop, _reporter(reports)))

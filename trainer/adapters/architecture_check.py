@@ -7,6 +7,7 @@ it would hold half a gigabyte for good, and training happens elsewhere.
 import asyncio
 import json
 import sys
+from collections.abc import Mapping
 
 from pydantic import TypeAdapter
 
@@ -27,10 +28,10 @@ class ArchitectureCheck:
     """Asks a process and remembers its answers. For use from one event loop.
 
     Args:
-        trusted: Networks that need no check, such as those of the presets.
+        trusted: Networks that need no check from a resolution on, such as those of the presets.
     """
 
-    def __init__(self, trusted: frozenset[ModelSpec]) -> None:
+    def __init__(self, trusted: Mapping[ModelSpec, int]) -> None:
         self._answers: dict[tuple[ModelSpec, int], tuple[str, str] | None] = {}
         self._trusted = trusted
         self._one_at_a_time = asyncio.Lock()
@@ -42,7 +43,8 @@ class ArchitectureCheck:
             InvalidInputError: It cannot; the reason and the text are those of the model builder.
             DeadlineExceededError: The check took too long; the machine is overloaded.
         """
-        if network in self._trusted:
+        smallest = self._trusted.get(network)
+        if smallest is not None and image_size >= smallest:
             return
         key = (network, image_size)
         async with self._one_at_a_time:

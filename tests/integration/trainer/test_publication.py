@@ -14,7 +14,7 @@ import pytest
 from numpy.typing import NDArray
 
 from services.platform.errors import EchoLoopError
-from services.platform.triton import TritonClient
+from services.platform.triton import TritonClient, TritonUnavailable
 from tests.integration.small_models import segmenter, uncertainty
 from tests.integration.triton_fixture import TritonHandle
 from trainer.adapters.model_repository import ModelRepository
@@ -85,7 +85,8 @@ class World:
         if model == "lv_uncertainty":
             inputs["seed"] = probe_seeds()
         outputs = {} if isinstance(graph, bytes) else answers(content, inputs)
-        np.savez(probe, **inputs, **(outputs | changes))
+        arrays: dict[str, Any] = {**inputs, **outputs, **changes}
+        np.savez(probe, **arrays)
         digest = hashlib.sha256(content).hexdigest()
         return TrainedModel(model, digest, path, probe, NETWORK, 1, 0.1, 0.9, 1.0, 64)
 
@@ -249,6 +250,34 @@ async def test_a_cancelled_publication_leaves_nothing(world: World) -> None:
             world.new_job(), world.trained("lv_segmenter", segmenter()), ignore, stop
         )
     assert world.repository.resident("lv_segmenter") == ()
+
+
+async def test_a_publication_waits_while_triton_is_down(world: World) -> None:
+    before = (await world.publish(world.trained("lv_segmenter", segmenter()))).version.version
+    stages: list[str] = []
+
+    async def note(stage: str) -> None:
+        stages.append(stage)
+
+    world.triton.server.kill()
+    try:
+        trained = world.trained("lv_segmenter", segmenter(0.6))
+        publishing = asyncio.create_task(
+            world.publisher.publish(world.new_job(), trained, note, asyncio.Event())
+        )
+        while len(stages) < 3:  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+        assert set(stages) == {"publishing, waiting for Triton"}
+        # A restarted Triton loads what lies in the repository: nothing unverified does.
+        assert world.repository.resident("lv_segmenter") == (before,)
+        with pytest.raises(TritonUnavailable):
+            await world.publisher.set_resident("lv_segmenter", [before])
+    finally:
+        world.triton.server.start()
+        world.triton.server.wait_ready()
+    published = (await publishing).version.version
+    assert world.repository.resident("lv_segmenter") == (before, published)
+    assert await world.publisher.set_resident("lv_segmenter", [before]) == (before,)
 
 
 class asking:  # noqa: N801  # reads as a word

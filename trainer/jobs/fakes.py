@@ -1,0 +1,123 @@
+"""Stand-ins for the runner's ports, for tests and for a trainer without Triton."""
+
+import asyncio
+from collections import defaultdict, deque
+from collections.abc import Iterable
+from pathlib import Path
+
+from trainer.domain.specs import ModelSpec
+from trainer.jobs.errors import JobCancelled
+from trainer.jobs.job import Job, Progress
+from trainer.jobs.ports import OnProgress, OnStage
+from trainer.jobs.results import EvaluationResult, FrameMeasure, TrainedModel, Verification
+from trainer.jobs.specs import JobSpec, ModelVersion, RetrainingSpec
+
+__all__ = ["FakePublisher", "FakeWorkers"]
+
+
+class FakeWorkers:
+    """`Workers` that finish at once, unless told what to do first.
+
+    Attributes:
+        gate: Work waits here; open by default.
+        running: Ids of jobs whose work is under way.
+        most_running: Largest number of them so far.
+        started: Ids in the order in which work was started.
+        cleaned: Ids of jobs that were cleaned up.
+        finished: Outcomes that an earlier process is said to have left, by job id.
+    """
+
+    def __init__(self) -> None:
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.running: set[str] = set()
+        self.most_running = 0
+        self.started: list[str] = []
+        self.cleaned: list[str] = []
+        self.finished: dict[str, TrainedModel | EvaluationResult] = {}
+        self._failures: dict[str, deque[Exception]] = defaultdict(deque)
+
+    def fail(self, job_id: str, failures: Iterable[Exception]) -> None:
+        """Let the next starts of a job end with these errors, one each."""
+        self._failures[job_id].extend(failures)
+
+    def outcome(self, job: Job) -> TrainedModel | EvaluationResult | None:
+        """See `Workers.outcome`."""
+        return self.finished.get(job.id)
+
+    async def run(
+        self, job: Job, spec: JobSpec, on_progress: OnProgress, stop: asyncio.Event
+    ) -> TrainedModel | EvaluationResult:
+        """See `Workers.run`."""
+        self.started.append(job.id)
+        self.running.add(job.id)
+        self.most_running = max(self.most_running, len(self.running))
+        try:
+            await on_progress(Progress("training", 1, 2, loss=0.5, iou=0.5, eta_s=1.0))
+            await self._pass_gate(stop)
+            if self._failures[job.id]:
+                raise self._failures[job.id].popleft()
+            return _outcome(spec)
+        finally:
+            self.running.discard(job.id)
+
+    def clean_up(self, job: Job) -> None:
+        """See `Workers.clean_up`."""
+        self.cleaned.append(job.id)
+
+    async def _pass_gate(self, stop: asyncio.Event) -> None:
+        gate = asyncio.create_task(self.gate.wait())
+        stopped = asyncio.create_task(stop.wait())
+        try:
+            await asyncio.wait((gate, stopped), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            gate.cancel()
+            stopped.cancel()
+        if stop.is_set():
+            raise JobCancelled("The job was cancelled.")
+
+
+class FakePublisher:
+    """`Publisher` that numbers versions and verifies nothing.
+
+    Attributes:
+        published: Versions by job id.
+        failure: Raised by every call while it is set.
+    """
+
+    def __init__(self) -> None:
+        self.published: dict[str, ModelVersion] = {}
+        self.failure: Exception | None = None
+
+    async def publish(
+        self, job_id: str, trained: TrainedModel, on_stage: OnStage, stop: asyncio.Event
+    ) -> Verification:
+        """See `Publisher.publish`."""
+        await on_stage("publishing")
+        if stop.is_set():
+            raise JobCancelled("The job was cancelled.")
+        if self.failure is not None:
+            raise self.failure
+        number = 1 + len(self.published)
+        version = self.published.setdefault(
+            job_id, ModelVersion(trained.model, number, trained.digest)
+        )
+        return Verification(version, 1e-6, 1e-3)
+
+
+def _outcome(spec: JobSpec) -> TrainedModel | EvaluationResult:
+    if isinstance(spec, RetrainingSpec):
+        return TrainedModel(
+            model=spec.model,
+            digest="0" * 64,
+            onnx=Path("model.onnx"),
+            probe=Path("model.probe.npz"),
+            network=ModelSpec(spec.training.model.decoder, spec.training.model.encoder),
+            parameters=1,
+            loss=0.1,
+            iou=0.9,
+            train_s=1.0,
+            image_size=spec.training.image_size,
+        )
+    frames = tuple(FrameMeasure(frame.frame_id, 0.8, 0.9) for frame in spec.frames)
+    return EvaluationResult(iou=0.8, dice=0.9, frames=frames)
