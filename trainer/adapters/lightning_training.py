@@ -20,7 +20,6 @@ import torch
 from torch.nn import functional
 
 from trainer.adapters.frame_cache import FrameCache
-from trainer.adapters.segmentation_network import SegmentationNetwork
 from trainer.adapters.smp_models import build_network
 from trainer.adapters.torchvision_schemas import register_missing_schemas
 from trainer.adapters.training_batches import EpochBatches, steps_per_epoch

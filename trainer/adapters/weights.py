@@ -1,6 +1,7 @@
 """Files of network weights."""
 
 import os
+import pickle
 from pathlib import Path
 
 import torch
@@ -26,7 +27,7 @@ def load_weights(network: SegmentationNetwork, path: Path) -> None:
     """
     try:
         network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
-    except (RuntimeError, EOFError, KeyError) as exc:
+    except (RuntimeError, EOFError, KeyError, pickle.UnpicklingError) as exc:
         raise CheckpointMismatch(
             "The stored weights do not belong to this network. Start from the weights of the same "
             "decoder and encoder, or train from scratch."

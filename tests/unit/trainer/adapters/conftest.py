@@ -36,16 +36,17 @@ class OneBlockDecoder(nn.Module):
         return result
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def tiny_network() -> Callable[[DropoutSpec | None], SegmentationNetwork]:
     """Return a factory of equal networks with 4 channels before the head, in evaluation mode."""
 
     def make(dropout: DropoutSpec | None = None) -> SegmentationNetwork:
         torch.manual_seed(0)
-        head = nn.Sequential(nn.Conv2d(4, 1, 3, padding=1))
+        last_convolution = nn.Conv2d(4, 1, 3, padding=1)
+        head = nn.Sequential(last_convolution)
         network = SegmentationNetwork("Unet", OneLevelEncoder(), OneBlockDecoder(), head, dropout)
         with torch.no_grad():  # logits of a few units, as a trained network has
-            head[0].weight.mul_(12.0)
+            last_convolution.weight.mul_(12.0)
         network.eval()
         return network
 

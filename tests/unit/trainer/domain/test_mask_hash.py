@@ -88,14 +88,14 @@ def test_adjacent_seeds_are_independent(seed: int) -> None:
 
 
 def test_passes_are_pairwise_independent() -> None:
-    correlations = np.corrcoef(dropped(11))
+    correlations = np.atleast_2d(np.corrcoef(dropped(11)))
     off_diagonal = correlations[~np.eye(PASSES, dtype=bool)]
     assert np.abs(off_diagonal).max() < 5.0 / np.sqrt(CHANNELS)
 
 
 def test_channels_are_pairwise_independent() -> None:
     decisions = np.concatenate([dropped(seed) for seed in range(40)])[:, :64]  # [S * T, 64]
-    correlations = np.corrcoef(decisions, rowvar=False)
+    correlations = np.atleast_2d(np.corrcoef(decisions.T))
     off_diagonal = correlations[~np.eye(64, dtype=bool)]
     assert np.abs(off_diagonal).max() < 5.0 / np.sqrt(len(decisions))
 

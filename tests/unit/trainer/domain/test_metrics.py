@@ -78,9 +78,7 @@ def test_standard_deviation_is_at_most_one_half(p: NDArray[np.float64]) -> None:
     assert ((std >= 0.0) & (std <= 0.5 + tiny)).all()
 
 
-@given(
-    arrays(np.float64, (3, 4), elements=st.floats(0.0, 1.0, allow_nan=False)), st.integers(1, 9)
-)
+@given(arrays(np.float64, (3, 4), elements=st.floats(0.0, 1.0, allow_nan=False)), st.integers(1, 9))
 def test_passes_that_all_agree_have_no_mutual_information(
     p: NDArray[np.float64], n_passes: int
 ) -> None:
