@@ -1,6 +1,7 @@
 """The coordinator process: `python -m services.coordinator.main`."""
 
 import asyncio
+import os
 import uuid
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
@@ -40,6 +41,7 @@ from services.platform.settings import TlsFiles, load_settings
 __all__ = ["coordinator", "main"]
 
 _BLOB_THREADS: Final = 16
+_STORE_THREADS: Final = 16
 
 
 @asynccontextmanager
@@ -54,6 +56,10 @@ async def coordinator(
 
     The database is migrated first. Campaigns that run are driven from where they were left.
     """
+    # The default is the number of cores and four: too few for calls that wait for the database.
+    asyncio.get_running_loop().set_default_executor(
+        ThreadPoolExecutor(_STORE_THREADS, thread_name_prefix="stores")
+    )
     stores = await asyncio.to_thread(_open, settings)
     blobs = BlobStore(settings.blob_url)
     board = ProgressBoard(notifier)
@@ -64,7 +70,8 @@ async def coordinator(
         else None
     )
     dial = partial(open_channel, tls=tls, max_message_bytes=settings.max_message_bytes)
-    executor = ThreadPoolExecutor(_BLOB_THREADS, thread_name_prefix="blobs")
+    readers = ThreadPoolExecutor(_BLOB_THREADS, thread_name_prefix="blobs")
+    decoders = ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="decoders")
     try:
         # Without the channel's retries: the driver waits by itself, visibly and without end.
         async with (
@@ -89,10 +96,10 @@ async def coordinator(
             )
             poll_s = settings.watch_poll_s
             add_CoordinatorServiceServicer_to_server(
-                CoordinatorServicer(stores, blobs, notifier, board, poll_s=poll_s), server
+                CoordinatorServicer(stores, blobs, notifier, board, decoders, poll_s=poll_s), server
             )
             add_AnnotationServiceServicer_to_server(
-                AnnotationServicer(stores, blobs, notifier, ProposalReader(blobs, executor)),
+                AnnotationServicer(stores, blobs, notifier, ProposalReader(blobs, readers)),
                 server,
             )
             add_ReleaseServiceServicer_to_server(
@@ -103,7 +110,8 @@ async def coordinator(
             ):
                 yield
     finally:
-        executor.shutdown(wait=False, cancel_futures=True)
+        for executor in (readers, decoders):
+            executor.shutdown(wait=False, cancel_futures=True)
         stores.handle.close()
 
 

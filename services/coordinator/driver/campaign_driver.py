@@ -51,6 +51,7 @@ async def drive(ctx: DriverContext, campaign_id: str) -> None:
     phase FAILED, with a public message, for `ResumeCampaign` to repeat.
     """
     state: PhaseState | None = None
+    shown: tuple[int, PhaseState] | None = None
     failures = 0
     reported = ctx.board.reports(campaign_id)
     while True:
@@ -62,6 +63,10 @@ async def drive(ctx: DriverContext, campaign_id: str) -> None:
             state = phase.state
             if state is PhaseState.FAILED:
                 return
+            if shown != (phase.number, state):
+                # What the step before reported last says nothing about this one.
+                ctx.board.forget(campaign_id)
+                shown = (phase.number, state)
             await _take_step(ctx, campaign, phase)
         except StaleRevision:
             await asyncio.sleep(_STALE_PAUSE_S)  # someone else moved it: look again

@@ -26,7 +26,7 @@ class ChangeNotifier:
     that another process makes are not noticed; give `wait` a timeout to look for those.
 
     Attributes:
-        closed: The process drains: end instead of waiting on.
+        closed: The process drains: watches end instead of waiting on.
     """
 
     def __init__(self) -> None:
@@ -35,7 +35,7 @@ class ChangeNotifier:
         self._waiting: defaultdict[str, set[asyncio.Future[None]]] = defaultdict(set)
 
     def close(self) -> None:
-        """Wake everyone for the last time; from now on nobody waits."""
+        """Set `closed` and wake everyone, so that watches see it."""
         self.closed = True
         for topic in list(self._waiting):
             self.notify(topic)
@@ -57,7 +57,7 @@ class ChangeNotifier:
         Returns:
             False when the time ran out first.
         """
-        if self.closed or self.mark(topic) != mark:
+        if self.mark(topic) != mark:
             return True
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting[topic].add(future)

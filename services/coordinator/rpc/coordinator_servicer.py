@@ -4,6 +4,7 @@
 import asyncio
 import re
 from collections.abc import AsyncIterator
+from concurrent.futures import Executor
 from contextlib import aclosing
 from typing import Any, Final
 
@@ -47,6 +48,7 @@ class CoordinatorServicer(coordinator_pb2_grpc.CoordinatorServiceServicer):
         blobs: Where imported files are put.
         notifier: Told of changes; wakes watches and drivers.
         board: Progress of the steps.
+        executor: Threads for decoding imported images.
         poll_s: How often a watch looks for changes of other processes, seconds.
     """
 
@@ -56,6 +58,7 @@ class CoordinatorServicer(coordinator_pb2_grpc.CoordinatorServiceServicer):
         blobs: BlobStore,
         notifier: ChangeNotifier,
         board: ProgressBoard,
+        executor: Executor,
         *,
         poll_s: float = 2.0,
     ) -> None:
@@ -63,6 +66,7 @@ class CoordinatorServicer(coordinator_pb2_grpc.CoordinatorServiceServicer):
         self._blobs = blobs
         self._notifier = notifier
         self._board = board
+        self._executor = executor
         self._poll_s = poll_s
 
     # ---- data sets -----------------------------------------------------------------------------
@@ -73,7 +77,8 @@ class CoordinatorServicer(coordinator_pb2_grpc.CoordinatorServiceServicer):
         context: Any,
     ) -> coordinator_pb2.ImportFramesResponse:
         """Import a stream of frames."""
-        return await FrameImport(self._stores.datasets, self._blobs).run(request_iterator)
+        intake = FrameImport(self._stores.datasets, self._blobs, self._executor)
+        return await intake.run(request_iterator)
 
     async def FindMissingFrames(
         self, request: coordinator_pb2.FindMissingFramesRequest, context: Any

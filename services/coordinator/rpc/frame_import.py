@@ -3,6 +3,7 @@
 import asyncio
 import math
 from collections.abc import AsyncIterator
+from concurrent.futures import Executor
 from typing import Final
 
 from echoloop.v1 import coordinator_pb2
@@ -39,14 +40,20 @@ class FrameImport:
     Args:
         datasets: Where frames are recorded.
         blobs: Where files are put, before their frames are recorded.
+        executor: Threads for decoding, apart from those that everyone else's calls wait for.
         limits: Of images.
     """
 
     def __init__(
-        self, datasets: DatasetStore, blobs: BlobStore, limits: ImageLimits = DEFAULT_LIMITS
+        self,
+        datasets: DatasetStore,
+        blobs: BlobStore,
+        executor: Executor,
+        limits: ImageLimits = DEFAULT_LIMITS,
     ) -> None:
         self._datasets = datasets
         self._blobs = blobs
+        self._executor = executor
         self._limits = limits
         self._dataset = ""
         self._imported = 0
@@ -112,8 +119,11 @@ class FrameImport:
     async def _commit(self, batch: list[coordinator_pb2.ImportFrame]) -> None:
         if not batch:
             return
+        loop = asyncio.get_running_loop()
         # In threads: decoding and writing files release the interpreter lock.
-        outcomes = await asyncio.gather(*(asyncio.to_thread(self._take_in, f) for f in batch))
+        outcomes = await asyncio.gather(
+            *(loop.run_in_executor(self._executor, self._take_in, frame) for frame in batch)
+        )
         frames: list[NewFrame] = []
         for outcome in outcomes:
             if isinstance(outcome, RejectedFrame):

@@ -39,10 +39,11 @@ async def test_a_cancellation_that_meets_a_notice_is_not_swallowed() -> None:
         await waiter
 
 
-async def test_after_closing_nobody_waits() -> None:
+async def test_closing_wakes_everyone_once() -> None:
     notifier = ChangeNotifier()
     waiter = asyncio.create_task(notifier.wait("a", 0))
     await asyncio.sleep(0)
     notifier.close()
     assert await waiter
-    assert await notifier.wait("a", notifier.mark("a"))
+    assert notifier.closed
+    assert not await notifier.wait("a", notifier.mark("a"), timeout_s=0.01)
