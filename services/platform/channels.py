@@ -41,7 +41,9 @@ def channel_options(max_message_bytes: int, *, retries: bool) -> list[tuple[str,
         ("grpc.keepalive_timeout_ms", 10_000),
         # The core backs off up to two minutes by default; a restarted neighbour is back sooner.
         ("grpc.initial_reconnect_backoff_ms", 100),
-        ("grpc.min_reconnect_backoff_ms", 100),
+        # Despite its name this is the time that one attempt to connect may take: a busy machine
+        # needs more than an idle one.
+        ("grpc.min_reconnect_backoff_ms", 5_000),
         ("grpc.max_reconnect_backoff_ms", 2_000),
         ("grpc.enable_retries", int(retries)),
         *([("grpc.service_config", _SERVICE_CONFIG)] if retries else []),
