@@ -116,7 +116,7 @@ def largest_difference(expected: Arrays, actual: Arrays) -> float:
 
 
 def _probe_inputs(graph: Graph) -> dict[str, NDArray[Any]]:
-    probes = {"image": probe_frames(), "seed": probe_seeds()}
+    probes: dict[str, NDArray[Any]] = {"image": probe_frames(), "seed": probe_seeds()}
     return {name: probes[name] for name in graph.INPUTS}
 
 
