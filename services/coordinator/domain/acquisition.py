@@ -106,8 +106,9 @@ class FrameScores:
         if (self.scores is None) == (self.failure is None):
             raise ValueError("exactly one of scores and failure")
         if self.scores is not None:
-            s = self.scores
-            _check_finite([self.frame_id], np.array([s.mfe + s.cfe + s.mi + s.std]))
+            for value in (self.scores.mfe, self.scores.cfe, self.scores.mi, self.scores.std):
+                if not math.isfinite(value):
+                    raise _non_finite(self.frame_id, value)
 
 
 def rank_order(frame_ids: Sequence[str], values: NDArray[np.float64]) -> NDArray[np.intp]:
@@ -132,8 +133,12 @@ def _check_finite(frame_ids: Sequence[str], values: NDArray[np.float64]) -> None
     finite = np.isfinite(values)
     if not finite.all():
         position = int(np.argmin(finite))
-        kind = "not a number" if math.isnan(values[position]) else "infinite"
-        raise NonFiniteScore(
-            f"The score of frame {frame_ids[position]} is {kind}. Report the frame as failed, or "
-            "check the uncertainty model."
-        )
+        raise _non_finite(frame_ids[position], float(values[position]))
+
+
+def _non_finite(frame_id: str, value: float) -> NonFiniteScore:
+    kind = "not a number" if math.isnan(value) else "infinite"
+    return NonFiniteScore(
+        f"A score of frame {frame_id} is {kind}. Report the frame as failed, or check the "
+        "uncertainty model."
+    )

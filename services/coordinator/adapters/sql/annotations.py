@@ -1,7 +1,7 @@
 """Annotation requests, leases and labels in SQL."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -63,6 +63,102 @@ _SUBMISSION = TypeAdapter(Submission)
 _LABEL = TypeAdapter(Label)
 
 
+# Statements of the hot path are built once: building them takes longer than running them.
+
+_SNAPSHOT: sa.Select[Any] = (
+    sa.select(
+        # In the order of the fields of `AnnotationRequest`, with the lease and the scores flat.
+        requests.c.id,
+        requests.c.campaign_id,
+        requests.c.phase,
+        requests.c.frame_id,
+        frames.c.name,
+        frames.c.image_ref,
+        frames.c.height,
+        frames.c.width,
+        requests.c.rank,
+        requests.c.state,
+        requests.c.reader,
+        requests.c.token,
+        requests.c.expire_time,
+        scores.c.mfe,
+        scores.c.cfe,
+        scores.c.mi,
+        scores.c.std,
+        scores.c.pixels,
+        requests.c.proposal_ref,
+        requests.c.uncertainty_ref,
+        requests.c.skip_reason,
+        requests.c.skip_note,
+        requests.c.create_time,
+    )
+    .join(frames, frames.c.id == requests.c.frame_id)
+    .outerjoin(
+        scores,
+        sa.and_(
+            scores.c.campaign_id == requests.c.campaign_id,
+            scores.c.phase == requests.c.phase,
+            scores.c.frame_id == requests.c.frame_id,
+        ),
+    )
+)
+
+_SNAPSHOTS = (
+    _SNAPSHOT.join(campaigns, campaigns.c.id == requests.c.campaign_id)
+    .where(requests.c.id.in_(sa.bindparam("ids", expanding=True)))
+    .order_by(campaigns.c.create_time, campaigns.c.id, requests.c.phase, requests.c.rank)
+)
+
+_ANNOTATING = (
+    sa.select(campaigns.c.id, campaigns.c.config, campaigns.c.phase)
+    .join(
+        phases,
+        sa.and_(phases.c.campaign_id == campaigns.c.id, phases.c.number == campaigns.c.phase),
+    )
+    .where(phases.c.state == PhaseState.ANNOTATING)
+)
+_OPEN_CAMPAIGNS = _ANNOTATING.where(campaigns.c.state == CampaignState.RUNNING).order_by(
+    campaigns.c.create_time, campaigns.c.id
+)
+# Work under way finishes while a campaign is held.
+_OPEN_CAMPAIGN = _ANNOTATING.where(
+    campaigns.c.id == sa.bindparam("campaign_id"),
+    campaigns.c.state.in_((CampaignState.RUNNING, CampaignState.PAUSED)),
+)
+
+_OVER = (
+    sa.select(requests.c.id, requests.c.reader, requests.c.token)
+    # Only a leased request has an expiry; asking for the state too would miss the index.
+    .where(requests.c.expire_time <= sa.bindparam("now"))
+    .with_for_update(skip_locked=True)
+)
+_OVER_IN = _OVER.where(requests.c.campaign_id == sa.bindparam("campaign_id"))
+
+# On PostgreSQL readers step over rows that another one is taking; on SQLite they take turns.
+_FREE = (
+    sa.select(requests.c.id, requests.c.token)
+    .where(
+        requests.c.campaign_id == sa.bindparam("of_campaign"),
+        requests.c.state == AnnotationState.PENDING,
+        requests.c.phase == sa.bindparam("of_phase"),
+    )
+    .order_by(requests.c.rank)
+    .limit(sa.bindparam("k"))
+    .with_for_update(skip_locked=True)
+)
+
+_TAKE = (
+    sa.update(requests)
+    .where(requests.c.id.in_(sa.bindparam("ids", expanding=True)))
+    .values(
+        state=AnnotationState.LEASED,
+        reader=sa.bindparam("new_reader"),
+        token=requests.c.token + 1,
+        expire_time=sa.bindparam("until"),
+    )
+)
+
+
 class SqlAnnotationStore:
     """`AnnotationStore` on a database."""
 
@@ -84,7 +180,7 @@ class SqlAnnotationStore:
             now = self._clock()
             pulled: list[AnnotationRequest] = []
             for row in _open_campaigns(connection, campaign):
-                _expire(connection, now, requests.c.campaign_id == row.id)
+                _expire(connection, now, row.id)
                 lease_s = CONFIG.validate_json(row.config).lease_s
                 pulled += _lease_next(
                     connection,
@@ -111,7 +207,15 @@ class SqlAnnotationStore:
             )
 
         return self._calls.once_as(
-            "annotations.pull", request_id, (campaign, reader, k), work, write=write, read=read
+            "annotations.pull",
+            request_id,
+            (campaign, reader, k),
+            work,
+            write=write,
+            read=read,
+            # A lease that a power failure takes back is a request that waits again; the reader's
+            # submit is then refused as for any lost lease. Pulling need not wait for the disk.
+            durable=False,
         )
 
     def get(self, id: str) -> AnnotationRequest:
@@ -128,8 +232,7 @@ class SqlAnnotationStore:
             scope = ("requests", campaign_id, state or "")
             last = read_token(page, scope, (int, int))
             query = (
-                _query()
-                .where(requests.c.campaign_id == campaign_id)
+                _SNAPSHOT.where(requests.c.campaign_id == campaign_id)
                 .order_by(requests.c.phase, requests.c.rank)
                 .limit(page.limit + 1)
             )
@@ -221,7 +324,8 @@ class SqlAnnotationStore:
             _leave_pool(connection, before, Pool.LABELED, mask_ref=mask_ref, label_version=1)
             _insert_label(connection, label)
             _end_lease(connection, before, AnnotationState.SUBMITTED, now)
-            _move(connection, before, AnnotationState.SUBMITTED, AnnotationState.ACCEPTED, now)
+            _change(connection, id, state=AnnotationState.ACCEPTED)
+            _append(connection, before, AnnotationState.SUBMITTED, AnnotationState.ACCEPTED, now)
             return Submission(_read(connection, id), label)
 
         return self._calls.once(
@@ -350,33 +454,20 @@ class SqlAnnotationStore:
             return _expire(connection, self._clock())
 
 
-def _open_campaigns(connection: sa.Connection, campaign: str) -> Iterable[sa.Row[Any]]:
+def _open_campaigns(connection: sa.Connection, campaign: str) -> Sequence[sa.Row[Any]]:
     """Return id, config and phase of the campaigns whose requests readers may pull."""
-    query = (
-        sa.select(campaigns.c.id, campaigns.c.config, campaigns.c.phase)
-        .join(
-            phases,
-            sa.and_(phases.c.campaign_id == campaigns.c.id, phases.c.number == campaigns.c.phase),
-        )
-        .where(phases.c.state == PhaseState.ANNOTATING)
-        .order_by(campaigns.c.create_time, campaigns.c.id)
-    )
-    if campaign:
-        query = query.where(
-            campaigns.c.id == campaign_id_of(connection, campaign),
-            campaigns.c.state.in_((CampaignState.RUNNING, CampaignState.PAUSED)),
-        )
-    else:
-        query = query.where(campaigns.c.state == CampaignState.RUNNING)
-    return connection.execute(query).all()
+    if not campaign:
+        return connection.execute(_OPEN_CAMPAIGNS).all()
+    campaign_id = campaign_id_of(connection, campaign)
+    return connection.execute(_OPEN_CAMPAIGN, {"campaign_id": campaign_id}).all()
 
 
-def _expire(connection: sa.Connection, now: datetime, *of: sa.ColumnElement[bool]) -> int:
+def _expire(connection: sa.Connection, now: datetime, campaign_id: str = "") -> int:
     """Return leases that ran out to PENDING; rows that someone works on at this moment are left."""
-    over = connection.execute(
-        sa.select(requests.c.id, requests.c.reader, requests.c.token)
-        .where(requests.c.state == AnnotationState.LEASED, requests.c.expire_time <= now, *of)
-        .with_for_update(skip_locked=True)
+    over = (
+        connection.execute(_OVER_IN, {"now": now, "campaign_id": campaign_id})
+        if campaign_id
+        else connection.execute(_OVER, {"now": now})
     ).all()
     for part in chunks(over):
         connection.execute(
@@ -412,31 +503,12 @@ def _lease_next(
     now: datetime,
     lease_s: int,
 ) -> list[AnnotationRequest]:
-    # On PostgreSQL readers step over rows that another one is taking; on SQLite they take turns.
-    free = connection.execute(
-        sa.select(requests.c.id, requests.c.token)
-        .where(
-            requests.c.campaign_id == campaign_id,
-            requests.c.state == AnnotationState.PENDING,
-            requests.c.phase == phase,
-        )
-        .order_by(requests.c.rank)
-        .limit(k)
-        .with_for_update(skip_locked=True)
-    ).all()
+    free = connection.execute(_FREE, {"of_campaign": campaign_id, "of_phase": phase, "k": k}).all()
     if not free:
         return []
     leases = {row.id: grant(reader, last_token=row.token, now=now, lease_s=lease_s) for row in free}
-    connection.execute(
-        sa.update(requests)
-        .where(requests.c.id.in_(leases))
-        .values(
-            state=AnnotationState.LEASED,
-            reader=reader,
-            token=requests.c.token + 1,
-            expire_time=leases[free[0].id].expire_time,
-        )
-    )
+    until = leases[free[0].id].expire_time
+    connection.execute(_TAKE, {"ids": list(leases), "new_reader": reader, "until": until})
     connection.execute(
         sa.insert(request_history),
         [
@@ -471,11 +543,11 @@ def _end_lease(
     *,
     note: str = "",
 ) -> None:
-    _change(connection, before.id, reader=None, expire_time=None)
-    _move(connection, before, AnnotationState.LEASED, to_state, now, note=note)
+    _change(connection, before.id, reader=None, expire_time=None, state=to_state)
+    _append(connection, before, AnnotationState.LEASED, to_state, now, note=note)
 
 
-def _move(
+def _append(
     connection: sa.Connection,
     request: AnnotationRequest,
     from_state: AnnotationState,
@@ -484,9 +556,9 @@ def _move(
     *,
     note: str = "",
 ) -> None:
+    """Append a move to the history, if there is such a move."""
     check_request_move(from_state, to_state)
     assert request.lease is not None
-    _change(connection, request.id, state=to_state)
     connection.execute(
         sa.insert(request_history).values(
             request_id=request.id,
@@ -537,36 +609,10 @@ def _lease_s(connection: sa.Connection, request: AnnotationRequest) -> int:
     return CONFIG.validate_json(config).lease_s
 
 
-def _query() -> sa.Select[Any]:
-    return (
-        sa.select(
-            requests,
-            frames.c.name.label("frame_name"),
-            frames.c.image_ref,
-            frames.c.height,
-            frames.c.width,
-            scores.c.mfe,
-            scores.c.cfe,
-            scores.c.mi,
-            scores.c.std,
-            scores.c.pixels,
-        )
-        .join(frames, frames.c.id == requests.c.frame_id)
-        .outerjoin(
-            scores,
-            sa.and_(
-                scores.c.campaign_id == requests.c.campaign_id,
-                scores.c.phase == requests.c.phase,
-                scores.c.frame_id == requests.c.frame_id,
-            ),
-        )
-    )
-
-
 def _read(connection: sa.Connection, id: str, *, lock: bool = False) -> AnnotationRequest:
     if lock:
         connection.execute(sa.select(requests.c.id).where(requests.c.id == id).with_for_update())
-    row = connection.execute(_query().where(requests.c.id == id)).one_or_none()
+    row = connection.execute(_SNAPSHOT.where(requests.c.id == id)).one_or_none()
     if row is None:
         raise _not_found()
     return _request(row)
@@ -574,40 +620,35 @@ def _read(connection: sa.Connection, id: str, *, lock: bool = False) -> Annotati
 
 def _read_many(connection: sa.Connection, ids: list[str]) -> list[AnnotationRequest]:
     """Return requests by campaign (oldest first), phase and rank."""
-    query = (
-        _query()
-        .join(campaigns, campaigns.c.id == requests.c.campaign_id)
-        .where(requests.c.id.in_(ids))
-        .order_by(campaigns.c.create_time, campaigns.c.id, requests.c.phase, requests.c.rank)
-    )
-    return [_request(row) for row in connection.execute(query)]
+    return [_request(row) for row in connection.execute(_SNAPSHOTS, {"ids": ids})]
 
 
 def _request(row: sa.Row[Any]) -> AnnotationRequest:
-    lease = None
-    if row.state is AnnotationState.LEASED:
-        lease = Lease(row.reader, row.token, row.expire_time)
-    found = None
-    if row.mfe is not None:
-        found = Scores(mfe=row.mfe, cfe=row.cfe, mi=row.mi, std=row.std, pixels=row.pixels)
+    """Convert a row of `_SNAPSHOT`; unpacked at once, since pages have a thousand of them."""
+    (
+        (id, campaign_id, phase, frame_id, frame_name, image_ref, height, width, rank),
+        (state, reader, token, expire_time),
+        (mfe, cfe, mi, std, pixels),
+        (proposal_ref, uncertainty_ref, skip_reason, skip_note, create_time),
+    ) = row[:9], row[9:13], row[13:18], row[18:]
     return AnnotationRequest(
-        id=row.id,
-        campaign_id=row.campaign_id,
-        phase=row.phase,
-        frame_id=row.frame_id,
-        frame_name=row.frame_name,
-        image_ref=row.image_ref,
-        height=row.height,
-        width=row.width,
-        rank=row.rank,
-        scores=found,
-        state=row.state,
-        lease=lease,
-        proposal_ref=row.proposal_ref,
-        uncertainty_ref=row.uncertainty_ref,
-        skip_reason=row.skip_reason,
-        skip_note=row.skip_note,
-        create_time=row.create_time,
+        id=id,
+        campaign_id=campaign_id,
+        phase=phase,
+        frame_id=frame_id,
+        frame_name=frame_name,
+        image_ref=image_ref,
+        height=height,
+        width=width,
+        rank=rank,
+        scores=None if mfe is None else Scores(mfe, cfe, mi, std, pixels),
+        state=state,
+        lease=Lease(reader, token, expire_time) if state is AnnotationState.LEASED else None,
+        proposal_ref=proposal_ref,
+        uncertainty_ref=uncertainty_ref,
+        skip_reason=skip_reason,
+        skip_note=skip_note,
+        create_time=create_time,
     )
 
 

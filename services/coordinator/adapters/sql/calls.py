@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from pydantic import TypeAdapter
 from pydantic_core import to_json
 
+from services.coordinator.adapters.sql.columns import UtcTime
 from services.coordinator.adapters.sql.database import Database
 from services.coordinator.adapters.sql.schema import calls
 from services.coordinator.domain.errors import InvalidArgument, RequestIdReused
@@ -18,6 +19,22 @@ __all__ = ["Calls"]
 
 R = TypeVar("R")
 _MAX_ID = 200
+
+# As text, because SQLAlchemy compiles its own INSERT ... ON CONFLICT anew for every execution.
+_CLAIM = (
+    sa.text(
+        "INSERT INTO calls (request_id, method, digest, result, create_time) "
+        "VALUES (:request_id, :method, :digest, :result, :create_time) ON CONFLICT DO NOTHING"
+    )
+    .bindparams(sa.bindparam("create_time", type_=UtcTime))
+    .execution_options(preserve_rowcount=True)
+)
+_READ = sa.select(calls).where(calls.c.request_id == sa.bindparam("id"))
+_ANSWER = (
+    sa.update(calls)
+    .where(calls.c.request_id == sa.bindparam("id"))
+    .values(result=sa.bindparam("answer"))
+)
 
 
 class Calls:
@@ -71,31 +88,29 @@ class Calls:
         *,
         write: Callable[[R], str],
         read: Callable[[sa.Connection, str], R],
+        durable: bool = True,
     ) -> R:
-        """Do as `once`, with the answer's form in the caller's hands."""
+        """Do as `once`, with the answer's form and its durability in the caller's hands."""
         if len(request_id) > _MAX_ID:
             raise InvalidArgument(f"A request id has at most {_MAX_ID} characters; use a UUID.")
-        with self._database.writing() as connection:
+        with self._database.writing(durable=durable) as connection:
             if not request_id:
                 return work(connection)
             digest = hashlib.sha256(to_json([method, *arguments])).hexdigest()
             # Inserted before the work: on PostgreSQL a second call of the same id waits here until
             # the first one has committed, and then finds its answer.
             claimed = connection.execute(
-                self._database.insert(calls)
-                .values(
-                    request_id=request_id,
-                    method=method,
-                    digest=digest,
-                    result="",
-                    create_time=self._clock(),
-                )
-                .on_conflict_do_nothing()
-                .execution_options(preserve_rowcount=True)
+                _CLAIM,
+                {
+                    "request_id": request_id,
+                    "method": method,
+                    "digest": digest,
+                    "result": "",
+                    "create_time": self._clock(),
+                },
             )
-            mine = calls.c.request_id == request_id
             if claimed.rowcount == 0:
-                stored = connection.execute(sa.select(calls).where(mine)).one()
+                stored = connection.execute(_READ, {"id": request_id}).one()
                 if stored.digest != digest:
                     raise RequestIdReused(
                         "The request id was used for another call. Use a new id for every call, "
@@ -103,7 +118,7 @@ class Calls:
                     )
                 return read(connection, stored.result)
             answer = work(connection)
-            connection.execute(sa.update(calls).where(mine).values(result=write(answer)))
+            connection.execute(_ANSWER, {"id": request_id, "answer": write(answer)})
             return answer
 
     def forget(self, older_than_s: float) -> int:

@@ -25,7 +25,8 @@ __all__ = ["Database"]
 _LOCK_TIMEOUT_S = 10
 _CONNECT_TIMEOUT_S = 10
 _CONNECTIONS = 16
-_WRITE = "echoloop_write"
+_MODE = "echoloop_mode"
+_PAGES_BETWEEN_CHECKPOINTS = 1000
 _DRIVERS = {
     "sqlite": "sqlite+pysqlite",
     "sqlite+pysqlite": "sqlite+pysqlite",
@@ -42,10 +43,10 @@ _BAD_URL = (
 class Database:
     """Transactions on one database; safe to share between threads.
 
-    SQLite runs in WAL mode with synchronous=FULL, so a commit survives a power failure, and every
-    writing transaction takes the write lock when it begins: none can fail half-way because another
-    one wrote meanwhile. Threads of this process queue for it on a lock, which is fair and wakes at
-    once; SQLite's own busy handler, which polls, only serves other processes.
+    SQLite runs in WAL mode, and every writing transaction takes the write lock when it begins: none
+    can fail half-way because another one wrote meanwhile. Threads of this process queue for it on a
+    lock, which is fair and wakes at once; SQLite's own busy handler, which polls, only serves other
+    processes.
 
     Args:
         url: `sqlite:///relative.db`, `sqlite:////absolute.db` (the folder is created) or
@@ -72,15 +73,24 @@ class Database:
             yield connection
 
     @contextmanager
-    def writing(self) -> Iterator[sa.Connection]:
+    def writing(self, *, durable: bool = True) -> Iterator[sa.Connection]:
         """Open a transaction; it commits at the end of the block unless the block raises.
+
+        Every commit survives the end of this process, however abrupt. A durable one also survives a
+        power failure, for which it waits for the disk; another one does not wait, and a power
+        failure may take back the last of them (in order: never one before it).
+
+        Args:
+            durable: False where the work can simply be done again, as with a lease.
 
         Raises:
             StorageUnavailable: The database cannot be reached, or stays locked.
         """
         with _typed_errors(), self._turn, self.engine.connect() as connection:
-            connection.execution_options(**{_WRITE: True})
+            connection.execution_options(**{_MODE: "durable" if durable else "relaxed"})
             with connection.begin():
+                if not durable and not self.is_sqlite:
+                    connection.execute(sa.text("SET LOCAL synchronous_commit = off"))
                 yield connection
 
     def insert(self, table: sa.Table) -> sqlite.Insert | postgresql.Insert:
@@ -117,15 +127,24 @@ def _sqlite(url: sa.URL) -> sa.Engine:
         # The driver's own BEGIN comes too late and is always deferred; `on_begin` does it instead.
         connection.isolation_level = None
         connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA foreign_keys = ON")
         # 64 MiB of pages: the indexes of 100,000 frames stay in memory.
         connection.execute("PRAGMA cache_size = -65536")
 
     @event.listens_for(engine, "begin")
     def on_begin(connection: sa.Connection) -> None:
-        write = connection.get_execution_options().get(_WRITE, False)
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+        mode = connection.get_execution_options().get(_MODE)
+        if mode is None:
+            connection.exec_driver_sql("BEGIN")
+            return
+        if connection.info.get(_MODE) != mode:
+            durable = mode == "durable"
+            # Copying the log into the file waits for the disk too: durable commits do it.
+            pages = _PAGES_BETWEEN_CHECKPOINTS if durable else 0
+            connection.exec_driver_sql(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
+            connection.exec_driver_sql(f"PRAGMA wal_autocheckpoint = {pages}")
+            connection.info[_MODE] = mode
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
 
     return engine
 

@@ -191,7 +191,8 @@ class SqlQueryStore:
     ) -> None:
         rows = [
             {
-                "id": self._new_id(),
+                # Ordered like the ranks: a pull of neighbours touches neighbouring pages only.
+                "id": f"{phase.campaign_id}-{phase.number:03d}-{rank:06d}",
                 "campaign_id": phase.campaign_id,
                 "phase": phase.number,
                 "rank": rank,

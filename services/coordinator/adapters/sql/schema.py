@@ -3,6 +3,7 @@
 from sqlalchemy import (
     BigInteger,
     Boolean,
+    CheckConstraint,
     Column,
     Double,
     ForeignKey,
@@ -50,6 +51,7 @@ metadata = MetaData(
         "uq": "uq_%(table_name)s_%(column_0_N_name)s",
         "fk": "fk_%(table_name)s_%(column_0_N_name)s",
         "pk": "pk_%(table_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
     }
 )
 
@@ -263,13 +265,16 @@ requests = Table(
     ),
     UniqueConstraint("campaign_id", "frame_id"),
     UniqueConstraint("campaign_id", "phase", "rank"),
+    CheckConstraint("(state = 'leased') = (expire_time IS NOT NULL)", name="leased_expires"),
     Index(None, "campaign_id", "state", "phase", "rank"),
 )
+# What a sweep looks through: never more than what is leased.
 Index(
     "ix_requests_leases",
+    requests.c.campaign_id,
     requests.c.expire_time,
-    sqlite_where=text("state = 'leased'"),
-    postgresql_where=text("state = 'leased'"),
+    sqlite_where=text("expire_time IS NOT NULL"),
+    postgresql_where=text("expire_time IS NOT NULL"),
 )
 
 request_history = Table(

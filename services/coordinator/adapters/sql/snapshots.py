@@ -32,6 +32,10 @@ __all__ = [
 CONFIG = TypeAdapter(CampaignConfig)
 """A campaign's configuration as JSON; fields added later take their defaults in old rows."""
 
+_BY_ID_OR_NAME = sa.select(campaigns.c.id).where(
+    sa.or_(campaigns.c.id == sa.bindparam("given"), campaigns.c.name == sa.bindparam("given"))
+)
+
 
 def campaign_query() -> sa.Select[Any]:
     """Select campaigns with the state of their current phase."""
@@ -68,15 +72,7 @@ def campaign_id_of(connection: sa.Connection, campaign: str) -> str:
     Raises:
         CampaignNotFound: There is none.
     """
-    found = (
-        connection.execute(
-            sa.select(campaigns.c.id).where(
-                sa.or_(campaigns.c.id == campaign, campaigns.c.name == campaign)
-            )
-        )
-        .scalars()
-        .all()
-    )
+    found = connection.execute(_BY_ID_OR_NAME, {"given": campaign}).scalars().all()
     if not found:
         raise CampaignNotFound(
             "There is no campaign of that id or name. List the campaigns to see which there are."

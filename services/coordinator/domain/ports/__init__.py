@@ -4,7 +4,8 @@ For every store and method:
 
 - **Snapshots.** Results are frozen; they never change under the caller.
 - **Transactions.** Each method is one transaction: all of it happens, or none. A method that raises
-  changed nothing. Once a mutating method returned, its effect survives a crash of the process.
+  changed nothing. Once a mutating method returned, its effect survives a crash of the process,
+  and of the machine too unless the method says otherwise.
 - **Threads and processes.** Methods may be called from any thread. Several stores (and processes)
   may work on one database; on SQLite writers take turns.
 - **request_id.** A mutating method repeated with the same non-empty request id returns the first

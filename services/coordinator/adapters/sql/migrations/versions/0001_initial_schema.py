@@ -319,6 +319,9 @@ def upgrade() -> None:
         ),
         sa.ForeignKeyConstraint(["frame_id"], ["frames.id"], name="fk_requests_frame_id"),
         sa.PrimaryKeyConstraint("id", name="pk_requests"),
+        sa.CheckConstraint(
+            "(state = 'leased') = (expire_time IS NOT NULL)", name="ck_requests_leased_expires"
+        ),
         sa.UniqueConstraint("campaign_id", "frame_id", name="uq_requests_campaign_id_frame_id"),
         sa.UniqueConstraint(
             "campaign_id", "phase", "rank", name="uq_requests_campaign_id_phase_rank"
@@ -332,9 +335,9 @@ def upgrade() -> None:
     op.create_index(
         "ix_requests_leases",
         "requests",
-        ["expire_time"],
-        sqlite_where=sa.text("state = 'leased'"),
-        postgresql_where=sa.text("state = 'leased'"),
+        ["campaign_id", "expire_time"],
+        sqlite_where=sa.text("expire_time IS NOT NULL"),
+        postgresql_where=sa.text("expire_time IS NOT NULL"),
     )
 
     op.create_table(
