@@ -15,9 +15,10 @@ from typing import Final
 import numpy as np
 
 from services.platform.blobs import BlobStore
+from services.platform.errors import InternalError, OverloadedError, UnavailableError
 from services.platform.images import Gray, network_input
 from services.platform.masks import Mask, mask_to_source
-from services.platform.triton import MAX_BATCH, TritonClient
+from services.platform.triton import MAX_BATCH, ModelNotLoaded, TritonClient
 from trainer.adapters.frame_reader import read_frame
 from trainer.adapters.job_folder import WorkOrder
 from trainer.domain.metrics import dice, intersection_over_union
@@ -28,6 +29,8 @@ from trainer.jobs.specs import EvaluationSpec, LabeledFrame
 
 __all__ = ["evaluate", "run_evaluation"]
 
+_LOADING_TIMEOUT_S: Final = 120.0
+_POLL_S: Final = 0.5
 _BATCHES_AT_ONCE: Final = 3
 """Two keep Triton busy while the third is decoded; at most 24 frames are in memory."""
 
@@ -104,6 +107,8 @@ def run_evaluation(
 
     Raises:
         JobCancelled: `stop` was set.
+        UnavailableError: Triton or the blob store is away; a repetition may succeed.
+        ModelNotLoaded: Triton runs but does not hold the version.
     """
 
     def report(progress: Progress) -> None:
@@ -113,9 +118,33 @@ def run_evaluation(
 
     async def run() -> EvaluationResult:
         async with TritonClient(order.triton) as triton:
-            return await evaluate(spec, BlobStore(order.blob_url), triton, report)
+            await _wait_until_loaded(triton, spec, report)
+            try:
+                return await evaluate(spec, BlobStore(order.blob_url), triton, report)
+            except (ModelNotLoaded, OverloadedError) as error:  # Triton was restarted, or is busy
+                raise UnavailableError(error.message, reason=error.reason) from error
+            except InternalError as error:  # how a request ends whose Triton dies
+                if await triton.server_ready():
+                    raise
+                raise UnavailableError(error.message, reason=error.reason) from error
 
     return asyncio.run(run())
+
+
+async def _wait_until_loaded(
+    triton: TritonClient, spec: EvaluationSpec, on_progress: Callable[[Progress], None]
+) -> None:
+    """Return when the version can be asked: a Triton that was restarted answers before it can."""
+    version = spec.model
+    deadline = monotonic() + _LOADING_TIMEOUT_S
+    while not await triton.model_ready(version.model, version.version):
+        if monotonic() > deadline:
+            raise ModelNotLoaded(
+                f"Triton does not hold version {version.version} of {version.model}. Make it "
+                "resident and start the evaluation again."
+            )
+        on_progress(Progress("evaluating, waiting for Triton", 0, len(spec.frames)))
+        await asyncio.sleep(_POLL_S)
 
 
 def _read(blobs: BlobStore, frames: Sequence[LabeledFrame]) -> list[_Sample]:

@@ -9,8 +9,14 @@ import numpy as np
 import structlog
 from numpy.typing import NDArray
 
-from services.platform.errors import EchoLoopError
-from services.platform.triton import TritonClient, TritonUnavailable
+from services.platform.errors import (
+    DeadlineExceededError,
+    EchoLoopError,
+    InternalError,
+    InvalidInputError,
+    OverloadedError,
+)
+from services.platform.triton import ModelNotLoaded, TritonClient, TritonUnavailable
 from trainer.adapters.model_repository import ModelRepository
 from trainer.adapters.probes import DEFAULT_TOLERANCE, Probe, check_agreement
 from trainer.adapters.triton_control import TritonControl
@@ -195,14 +201,24 @@ class TritonPublisher:
         """Return Triton's answers to the probe frames, asked one by one."""
         model = self._triton.model(version.model, version.version)
         seeds = probe.inputs.get("seed")
-        answers = [
-            await model.infer(
-                probe.inputs["image"][index : index + 1],
-                tuple(probe.outputs),
-                seed=None if seeds is None else int(seeds[index, 0]),
-            )
-            for index in range(len(probe.inputs["image"]))
-        ]
+        try:
+            answers = [
+                await model.infer(
+                    probe.inputs["image"][index : index + 1],
+                    tuple(probe.outputs),
+                    seed=None if seeds is None else int(seeds[index, 0]),
+                )
+                for index in range(len(probe.inputs["image"]))
+            ]
+        except (ModelNotLoaded, DeadlineExceededError, OverloadedError) as error:
+            # It was ready a moment ago: Triton was restarted, or is busy.
+            raise TritonUnavailable(error.message) from error
+        except (InvalidInputError, InternalError) as error:
+            await self._control.check_live()  # a Triton that died says the same
+            raise ModelLoadFailed(
+                f"The new version of {version.model} fails on a probe frame. Triton's log says "
+                "why. What served before goes on serving."
+            ) from error
         return {name: np.concatenate([one[name] for one in answers]) for name in probe.outputs}
 
     async def _take_back(self, version: ModelVersion) -> None:

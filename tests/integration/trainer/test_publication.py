@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import itertools
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import pytest
 from numpy.typing import NDArray
 
 from services.platform.errors import EchoLoopError
+from services.platform.server import background
 from services.platform.triton import TritonClient, TritonUnavailable
 from tests.integration.small_models import segmenter, uncertainty
 from tests.integration.triton_fixture import TritonHandle
@@ -192,9 +194,10 @@ async def test_a_wrong_model_is_refused_and_the_previous_one_goes_on_serving(
 ) -> None:
     before = (await world.publish(world.trained("lv_segmenter", segmenter()))).version.version
     expected = await world.ask(before)
-    with asking(world, before) as failures, pytest.raises(error):
-        await world.publish(make(world))
-    assert await failures() == []
+    async with asking(world, before) as failures:
+        with pytest.raises(error):
+            await world.publish(make(world))
+    assert failures == []
     assert world.repository.resident("lv_segmenter") == (before,)
     np.testing.assert_array_equal(await world.ask(before), expected)
     assert world.outcomes[-1] == ("lv_segmenter", error.reason)
@@ -221,14 +224,14 @@ async def test_residents_change_under_load_without_a_failed_request(world: World
     ]
     first, second, third = (version.version for version in versions)
     set_resident = world.publisher.set_resident
-    with asking(world, second) as failures:
+    async with asking(world, second) as failures:
         assert await set_resident("lv_segmenter", [second, third]) == (second, third)
         assert world.repository.archived("lv_segmenter") == (first,)
         assert await set_resident("lv_segmenter", [first, second]) == (first, second)
         assert await set_resident("lv_segmenter", [second]) == (second,)
         assert await set_resident("lv_segmenter", [second]) == (second,)
         published = await world.publish(world.trained("lv_segmenter", segmenter(0.9)))
-    assert await failures() == []
+    assert failures == []
     assert published.version.version == third + 1
     assert world.repository.resident("lv_segmenter") == (second, third + 1)
     with pytest.raises(EchoLoopError):
@@ -280,31 +283,21 @@ async def test_a_publication_waits_while_triton_is_down(world: World) -> None:
     assert await world.publisher.set_resident("lv_segmenter", [before]) == (before,)
 
 
-class asking:  # noqa: N801  # reads as a word
-    """Asks one version without pause for the length of the block."""
+@asynccontextmanager
+async def asking(world: World, version: int) -> AsyncIterator[list[EchoLoopError]]:
+    """Ask one version without pause for the length of the block; yield what failed."""
+    failures: list[EchoLoopError] = []
+    answered = asyncio.Event()
 
-    def __init__(self, world: World, version: int) -> None:
-        self._world = world
-        self._version = version
-        self._failures: list[EchoLoopError] = []
-        self._answered = 0
-
-    def __enter__(self) -> Any:
-        self._task = asyncio.create_task(self._ask())
-        return self._result
-
-    def __exit__(self, *exc_info: object) -> None:
-        self._task.cancel()
-
-    async def _ask(self) -> None:
+    async def ask() -> None:
         while True:
             try:
-                await self._world.ask(self._version)
-                self._answered += 1
+                await world.ask(version)
+                answered.set()
             except EchoLoopError as error:
-                self._failures.append(error)
+                failures.append(error)
             await asyncio.sleep(0.01)
 
-    async def _result(self) -> list[EchoLoopError]:
-        assert self._answered > 0
-        return self._failures
+    async with background(ask()):
+        await answered.wait()
+        yield failures
