@@ -16,6 +16,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, cast
 
+import cv2
 import torch
 from torch.nn import functional
 
@@ -38,6 +39,7 @@ register_missing_schemas()
 
 import lightning  # noqa: E402  # imports torchmetrics, which imports torchvision
 from lightning.pytorch.callbacks import Callback  # noqa: E402
+from lightning.pytorch.utilities.exceptions import SIGTERMException  # noqa: E402
 
 __all__ = ["CHECKPOINT", "WEIGHTS", "segmentation_loss", "train"]
 
@@ -46,6 +48,8 @@ CHECKPOINT = "last.ckpt"
 
 WEIGHTS = "weights.pt"
 """Name, in the output directory, of the trained weights."""
+
+_CANCELLED = "The training was cancelled; what it had finished is in its last checkpoint."
 
 
 def train(
@@ -69,14 +73,15 @@ def train(
         resume: Whether to continue from a checkpoint that lies in `output_dir`.
         warm_start: Weights of an earlier training of the same network to begin with.
         should_cancel: Asked before every step.
-        num_threads: Threads that torch may use; None leaves torch's setting.
+        num_threads: Threads that the process may compute with; None leaves the libraries' setting.
 
     Raises:
         UnknownArchitecture, IncompatibleArchitecture, WeightsUnavailable: See `build_network`.
         InvalidSpecification: The data have another resolution than the spec.
         CheckpointMismatch: The checkpoint or `warm_start` belongs to something else.
         NonFiniteLoss: The loss became NaN or infinite.
-        TrainingCancelled: `should_cancel` returned True; a later call continues.
+        TrainingCancelled: `should_cancel` returned True, or the process received SIGTERM; a later
+            call continues.
     """
     if data.image_size != spec.image_size:
         raise InvalidSpecification(
@@ -85,6 +90,7 @@ def train(
         )
     if num_threads is not None:
         torch.set_num_threads(num_threads)
+        cv2.setNumThreads(num_threads)  # augmentation
     output_dir.mkdir(parents=True, exist_ok=True)
     checkpoint = output_dir / CHECKPOINT
     module = _TrainingModule(spec, data, warm_start)
@@ -102,7 +108,10 @@ def train(
             enable_progress_bar=False,
             enable_model_summary=False,
         )
-        trainer.fit(module, ckpt_path=checkpoint if resume and checkpoint.exists() else None)
+        try:
+            trainer.fit(module, ckpt_path=checkpoint if resume and checkpoint.exists() else None)
+        except SIGTERMException as exc:  # Lightning answers a SIGTERM between epochs itself
+            raise TrainingCancelled(_CANCELLED) from exc
     weights = output_dir / WEIGHTS
     save_weights(module.network.to("cpu"), weights)
     return TrainingResult(
@@ -242,7 +251,7 @@ class _Cancellation(Callback):
     def on_train_batch_start(self, *args: Any, **kwargs: Any) -> None:
         del args, kwargs
         if self._should_cancel():
-            raise TrainingCancelled("The training was cancelled.")
+            raise TrainingCancelled(_CANCELLED)
 
 
 def segmentation_loss(logits: torch.Tensor, masks: torch.Tensor) -> torch.Tensor:

@@ -1,6 +1,7 @@
 """Training learns, repeats itself, survives a kill, and ends with typed errors."""
 
 import math
+import os
 import signal
 import subprocess
 import sys
@@ -177,6 +178,20 @@ def test_cancelled_training_can_be_continued(
     train(SPEC, frames, tmp_path, reports.append, num_threads=1)
     assert [report.epoch for report in reports] == [1, 2, 3]
     assert_equal_weights(tmp_path, uninterrupted[0])
+
+
+def test_sigterm_between_epochs_cancels_the_training_not_the_process(
+    frames: FrameCache, tmp_path: Path
+) -> None:
+    with pytest.raises(TrainingCancelled):
+        train(
+            SPEC,
+            frames,
+            tmp_path,
+            lambda _: os.kill(os.getpid(), signal.SIGTERM),
+            num_threads=1,
+        )
+    assert (tmp_path / CHECKPOINT).exists()
 
 
 def test_starting_over_ignores_the_checkpoint(
