@@ -1,5 +1,6 @@
 """The whole coordinator as its `main` puts it together, with fake neighbours, over real gRPC."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from functools import partial
@@ -166,6 +167,7 @@ class Hospital:
             )
             if response.campaign.state == coordinator_pb2.CAMPAIGN_STATE_COMPLETED:
                 return response.campaign
+            await asyncio.sleep(0.02)
 
 
 @pytest.fixture

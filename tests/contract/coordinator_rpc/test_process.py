@@ -74,11 +74,12 @@ async def test_a_killed_process_carries_on_where_it_was(hospital: Hospital, tmp_
             )
             if lives == 1:
                 await other.import_study()
-                await other.create()
+                # Short: what a reader was given just before a kill must come back.
+                await other.create(lease_s=3)
                 await other.coordinator.StartCampaign(pb.StartCampaignRequest(campaign="lv"))
             reading = asyncio.create_task(other.label_all())
             try:
-                state = (await asyncio.wait_for(asyncio.shield(reading), 0.4 + 0.2 * lives)).state
+                state = (await asyncio.wait_for(asyncio.shield(reading), 0.6 + 0.6 * lives)).state
             except TimeoutError:
                 started.send_signal(signal.SIGKILL)
                 await started.wait()
