@@ -63,7 +63,7 @@ def heat(gray: Gray, uncertainty: Gray, *, scale: int = 1) -> Rgb:
     base = np.asarray(cv2.resize(gray, size, interpolation=cv2.INTER_CUBIC), np.float64)
     level = np.asarray(cv2.resize(uncertainty, size, interpolation=cv2.INTER_LINEAR))
     coloured = cv2.cvtColor(cv2.applyColorMap(level, cv2.COLORMAP_INFERNO), cv2.COLOR_BGR2RGB)
-    weight = np.clip(level.astype(np.float64) / 255 * 2.5, 0, 0.85)[:, :, None]
+    weight = np.clip((level.astype(np.float64) / 255 - 0.03) * 2.5, 0, 0.85)[:, :, None]
     return (base[:, :, None] * 0.8 * (1 - weight) + coloured * weight).astype(np.uint8)
 
 
