@@ -9,10 +9,10 @@ How it is taken. Echo-like PNGs of 480 x 640 lie in a blob folder. `service` str
 references through ScoreFrames, as the coordinator does; blobs are read, checked against their hash,
 decoded and resized on the way. `triton` sends the same frames, decoded and stacked beforehand, in
 full batches of 8 with the same number of requests under way. Both run against the same Triton
-process, whose model is that of the `cpu` preset (T = 30 passes inside the graph; weights are random,
-which costs what trained ones cost). The two alternate in rounds; the ratio is the median over the rounds.
-Processor time of a frame over all processes is taken as well, because wall time on a busy machine
-says little.
+process, whose model is that of the `cpu` preset: T = 30 passes inside the graph, with random
+weights, which cost what trained ones cost. The two alternate in rounds; the ratio is the median
+over the rounds. Processor time of a frame over all processes is taken as well, because wall time on
+a busy machine says little.
 """
 
 import argparse
