@@ -175,7 +175,12 @@ class ReleaseFollower:
 
     def _set(self, serving: Serving | None) -> None:
         if serving != self._current:
-            _log.info("gateway.release", release=serving.segmenter.id if serving else None)
+            uncertainty = serving.uncertainty if serving else None
+            _log.info(
+                "gateway.release",
+                segmenter=serving.segmenter.id if serving else None,
+                uncertainty=uncertainty.id if uncertainty else None,
+            )
         self._current = serving
         self._heard = True
         self._known.set()

@@ -1,5 +1,6 @@
 """The whole service over gRPC, with a stand-in for Triton that speaks its protocol."""
 
+import asyncio
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from functools import partial
@@ -167,3 +168,20 @@ async def test_a_stream_without_header_is_refused(service: Service) -> None:
     with pytest.raises(InvalidInputError, match="header"), typed_errors():
         async for _ in service.stub.ScoreFrames(requests()):
             pass
+
+
+async def test_a_caller_who_hangs_up_leaves_nothing_behind(service: Service) -> None:
+    refs = service.store(30)
+    service.triton.delay_s = 0.1
+    hanging = asyncio.create_task(service.score(refs * 20))
+    async with asyncio.timeout(10):
+        while not service.triton.batch_sizes:  # noqa: ASYNC110  # over gRPC
+            await asyncio.sleep(0.01)
+    hanging.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await hanging
+    async with asyncio.timeout(10):
+        while service.registry.get_sample_value("echoloop_scoring_queue_depth"):  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    assert sum(service.triton.batch_sizes) <= 64  # the window, however many frames were sent
+    assert len(await service.score(refs)) == 30
