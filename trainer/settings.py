@@ -22,7 +22,7 @@ class TrainerSettings(ServiceSettings):
     metrics_listen: str = Field("127.0.0.1:9102", description="Prometheus address.")
     database_url: str = Field(
         "sqlite:///var/trainer/trainer.sqlite3",
-        description="Job database: sqlite:///path or postgresql+psycopg://user@host/name.",
+        description="Job database: sqlite:///path or postgresql://user@host/name.",
     )
     artifacts: Path = Field(
         Path("var/trainer"),

@@ -26,12 +26,14 @@ def open_database(url: str) -> Engine:
     """Open a database and upgrade its tables.
 
     Args:
-        url: `sqlite:///path` or `postgresql+psycopg://...`; the folder of a SQLite file is made.
+        url: `sqlite:///path` or `postgresql://...`; the folder of a SQLite file is made.
 
     Raises:
         JobStoreUnavailable: It cannot be reached.
     """
     parsed = make_url(url)
+    if parsed.drivername == "postgresql":
+        parsed = parsed.set(drivername="postgresql+psycopg")
     sqlite = parsed.get_backend_name() == "sqlite"
     if sqlite and parsed.database not in (None, "", ":memory:"):
         Path(str(parsed.database)).parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,7 @@
-"""Tables of the trainer's database."""
+"""Tables of the trainer.
+
+Their names carry its name: a PostgreSQL database may hold other services' tables too.
+"""
 
 from sqlalchemy import (
     BigInteger,
@@ -26,7 +29,7 @@ METADATA = MetaData(
 )
 
 JOBS = Table(
-    "jobs",
+    "trainer_jobs",
     METADATA,
     Column("id", String(64), primary_key=True),
     Column("request_id", String(200), nullable=False, unique=True),
@@ -51,12 +54,12 @@ JOBS = Table(
 )
 
 VERSIONS = Table(
-    "versions",
+    "trainer_versions",
     METADATA,
     Column("model", String(64), primary_key=True),
     Column("version", BigInteger, primary_key=True, autoincrement=False),
     Column("digest", String(64), nullable=False),
-    Column("job_id", String(64), ForeignKey("jobs.id"), nullable=False, index=True),
+    Column("job_id", String(64), ForeignKey("trainer_jobs.id"), nullable=False, index=True),
     Column("state", String(16), nullable=False, index=True),
     Column("max_difference", Float(53)),
     Column("tolerance", Float(53)),

@@ -114,7 +114,7 @@ class SqlVersionLedger:
 def _lock(connection: Connection) -> None:
     """Make reservations take turns; on SQLite every transaction does already."""
     if connection.dialect.name == "postgresql":
-        connection.execute(text("LOCK TABLE versions IN SHARE ROW EXCLUSIVE MODE"))
+        connection.execute(text("LOCK TABLE trainer_versions IN SHARE ROW EXCLUSIVE MODE"))
 
 
 def _is(version: ModelVersion) -> Any:

@@ -115,6 +115,10 @@ class WorkerProcesses:
         else:
             folder.keep_only(folder.log)
 
+    def forget(self, job_id: str) -> None:
+        """See `Workers.forget`."""
+        self._folder(job_id).keep_only()
+
     def _folder(self, job_id: str) -> JobFolder:
         return JobFolder(self._options.folder / job_id)
 

@@ -24,6 +24,7 @@ class FakeWorkers:
         most_running: Largest number of them so far.
         started: Ids in the order in which work was started.
         cleaned: Ids of jobs that were cleaned up.
+        forgotten: Ids of jobs whose weights were removed.
         finished: Outcomes that an earlier process is said to have left, by job id.
     """
 
@@ -34,6 +35,7 @@ class FakeWorkers:
         self.most_running = 0
         self.started: list[str] = []
         self.cleaned: list[str] = []
+        self.forgotten: list[str] = []
         self.finished: dict[str, TrainedModel | EvaluationResult] = {}
         self._failures: dict[str, deque[Exception]] = defaultdict(deque)
 
@@ -64,6 +66,10 @@ class FakeWorkers:
     def clean_up(self, job: Job) -> None:
         """See `Workers.clean_up`."""
         self.cleaned.append(job.id)
+
+    def forget(self, job_id: str) -> None:
+        """See `Workers.forget`."""
+        self.forgotten.append(job_id)
 
     async def _pass_gate(self, stop: asyncio.Event) -> None:
         gate = asyncio.create_task(self.gate.wait())

@@ -47,6 +47,9 @@ class Workers(Protocol):
     def clean_up(self, job: Job) -> None:
         """Remove what an ended job no longer needs: checkpoints, frame cache, exported files."""
 
+    def forget(self, job_id: str) -> None:
+        """Remove everything of a job, its weights too; does nothing when it is gone already."""
+
 
 class Publisher(Protocol):
     """Brings a trained model into Triton."""

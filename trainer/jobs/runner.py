@@ -14,6 +14,8 @@ from trainer.jobs.results import EvaluationResult, RetrainingResult, TrainedMode
 
 __all__ = ["JobRunner", "RunnerLimits"]
 
+_RECENT_JOBS = 200
+
 _log = structlog.get_logger(__name__)
 
 
@@ -26,12 +28,15 @@ class RunnerLimits:
         max_crashes: A job whose process died this often is FAILED.
         first_pause_s: Pause after the first crash or refusal; doubles each time.
         longest_pause_s: Upper bound of the pause.
+        kept_weights: Trainings of one model and campaign whose weights are kept for warm starts,
+            the newest ones.
     """
 
     slots: int = 2
     max_crashes: int = 3
     first_pause_s: float = 1.0
     longest_pause_s: float = 30.0
+    kept_weights: int = 3
 
     def pause_s(self, failures: int) -> float:
         """Return the pause after this many failures in a row, at least one."""
@@ -127,6 +132,8 @@ class JobRunner:
             del self._stops[job.id]
         _log.info("job.ended", job=job.id, state=ended.state, reason=ended.failure_reason)
         await asyncio.to_thread(self._workers.clean_up, ended)
+        if isinstance(ended.result, RetrainingResult):
+            await self._forget_old_weights(ended, ended.result.version.model)
 
     async def _work(self, job: Job, stop: asyncio.Event) -> TrainedModel | EvaluationResult:
         if job.state is JobState.RUNNING:
@@ -172,6 +179,18 @@ class JobRunner:
 
         verified = await self._publisher.publish(job.id, trained, on_stage, stop)
         return RetrainingResult.of(trained, verified)
+
+    async def _forget_old_weights(self, job: Job, model: str) -> None:
+        recent = await self._registry.page(job.campaign, _RECENT_JOBS, None)
+        trained = [
+            each
+            for each in recent
+            if each.campaign == job.campaign
+            and isinstance(each.result, RetrainingResult)
+            and each.result.version.model == model
+        ]
+        for old in trained[self._limits.kept_weights :]:
+            await asyncio.to_thread(self._workers.forget, old.id)
 
     async def _end_cancelled(self, job: Job) -> Job:
         current = await self._registry.get(job.id)

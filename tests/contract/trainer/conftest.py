@@ -15,4 +15,4 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'trainer.sqlite3'}"
     server: PostgresServer = request.getfixturevalue("postgres_server")
-    return server.url(server.create_database()).replace("postgresql:", "postgresql+psycopg:", 1)
+    return server.url(server.create_database())

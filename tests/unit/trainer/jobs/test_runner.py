@@ -222,6 +222,14 @@ async def test_a_job_cancelled_before_a_restart_ends_after_it(bench: Bench) -> N
     assert bench.workers.started == []
 
 
+async def test_only_the_newest_weights_of_a_campaign_are_kept(bench: Bench) -> None:
+    async with bench.running():
+        jobs = [await bench.ended(await bench.start(f"r{n}", RETRAINING)) for n in range(5)]
+        await bench.ended(await bench.start("e", EVALUATION))
+        await bench.until(lambda: len(bench.workers.cleaned) == 6)
+    assert set(bench.workers.forgotten) == {jobs[0].id, jobs[1].id}
+
+
 async def test_a_watch_shows_every_state_and_ends(bench: Bench) -> None:
     job = await bench.start("r1", RETRAINING)
     watch = bench.registry.watch(job.id)

@@ -15,7 +15,7 @@ depends_on = None
 def upgrade() -> None:
     """Create both tables."""
     op.create_table(
-        "jobs",
+        "trainer_jobs",
         sa.Column("id", sa.String(64), nullable=False),
         sa.Column("request_id", sa.String(200), nullable=False),
         sa.Column("kind", sa.String(16), nullable=False),
@@ -32,16 +32,20 @@ def upgrade() -> None:
         sa.Column("create_time_us", sa.BigInteger, nullable=False),
         sa.Column("end_time_us", sa.BigInteger),
         sa.Column("revision", sa.BigInteger, nullable=False),
-        sa.PrimaryKeyConstraint("id", name="pk_jobs"),
-        sa.UniqueConstraint("request_id", name="uq_jobs_request_id"),
+        sa.PrimaryKeyConstraint("id", name="pk_trainer_jobs"),
+        sa.UniqueConstraint("request_id", name="uq_trainer_jobs_request_id"),
     )
-    op.create_index("ix_jobs_state_create_time_us", "jobs", ["state", "create_time_us"])
     op.create_index(
-        "ix_jobs_campaign_create_time_us_id", "jobs", ["campaign", "create_time_us", "id"]
+        "ix_trainer_jobs_state_create_time_us", "trainer_jobs", ["state", "create_time_us"]
     )
-    op.create_index("ix_jobs_create_time_us_id", "jobs", ["create_time_us", "id"])
+    op.create_index(
+        "ix_trainer_jobs_campaign_create_time_us_id",
+        "trainer_jobs",
+        ["campaign", "create_time_us", "id"],
+    )
+    op.create_index("ix_trainer_jobs_create_time_us_id", "trainer_jobs", ["create_time_us", "id"])
     op.create_table(
-        "versions",
+        "trainer_versions",
         sa.Column("model", sa.String(64), nullable=False),
         sa.Column("version", sa.BigInteger, nullable=False),
         sa.Column("digest", sa.String(64), nullable=False),
@@ -49,14 +53,14 @@ def upgrade() -> None:
         sa.Column("state", sa.String(16), nullable=False),
         sa.Column("max_difference", sa.Float(53)),
         sa.Column("tolerance", sa.Float(53)),
-        sa.PrimaryKeyConstraint("model", "version", name="pk_versions"),
-        sa.ForeignKeyConstraint(["job_id"], ["jobs.id"], name="fk_versions_job_id"),
+        sa.PrimaryKeyConstraint("model", "version", name="pk_trainer_versions"),
+        sa.ForeignKeyConstraint(["job_id"], ["trainer_jobs.id"], name="fk_trainer_versions_job_id"),
     )
-    op.create_index("ix_versions_job_id", "versions", ["job_id"])
-    op.create_index("ix_versions_state", "versions", ["state"])
+    op.create_index("ix_trainer_versions_job_id", "trainer_versions", ["job_id"])
+    op.create_index("ix_trainer_versions_state", "trainer_versions", ["state"])
 
 
 def downgrade() -> None:
     """Drop both tables."""
-    op.drop_table("versions")
-    op.drop_table("jobs")
+    op.drop_table("trainer_versions")
+    op.drop_table("trainer_jobs")
