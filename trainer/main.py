@@ -23,6 +23,7 @@ from trainer.adapters.sql_versions import SqlVersionLedger
 from trainer.adapters.triton_control import TritonControl
 from trainer.adapters.triton_publisher import PublishPolicy, TritonPublisher
 from trainer.adapters.worker_process import WorkerOptions, WorkerProcesses
+from trainer.adapters.worker_start import NurseryStarter, PlainStarter, Starter
 from trainer.domain.presets import PRESETS
 from trainer.domain.specs import ModelSpec
 from trainer.jobs.desk import JobDesk
@@ -78,9 +79,12 @@ class Trainer:
                 )
                 await publisher.recover()
                 self._metrics.adopt(await registry.in_states({JobState.QUEUED, JobState.RUNNING}))
+                starter = _starter(settings)
                 runner = JobRunner(
                     registry,
-                    WorkerProcesses(_worker_options(settings), partial(_weights_of, ledger)),
+                    WorkerProcesses(
+                        _worker_options(settings), starter, partial(_weights_of, ledger)
+                    ),
                     publisher,
                     RunnerLimits(slots=settings.workers, max_crashes=settings.max_crashes),
                 )
@@ -89,8 +93,11 @@ class Trainer:
                 )
                 add_TrainerServiceServicer_to_server(TrainerServicer(desk), server)
                 self._registry = registry
-                async with background(runner.run()):
-                    yield
+                try:
+                    async with background(runner.run()):
+                        yield
+                finally:
+                    await starter.close()
             engine.dispose()
 
     def drain(self) -> None:
@@ -107,6 +114,12 @@ def _worker_options(settings: TrainerSettings) -> WorkerOptions:
         threads=settings.threads_per_worker,
         grace_s=settings.cancel_grace_s,
     )
+
+
+def _starter(settings: TrainerSettings) -> Starter:
+    if settings.preload:
+        return NurseryStarter(settings.threads_per_worker, settings.preload_idle_s)
+    return PlainStarter(settings.threads_per_worker)
 
 
 def _weights_of(ledger: VersionLedger, version: ModelVersion) -> str | None:

@@ -43,6 +43,13 @@ class TrainerSettings(ServiceSettings):
         ge=1,
         description="Processor threads of one worker; by default its share of the processors.",
     )
+    preload: bool = Field(
+        True,
+        description="Keep a process with the training libraries loaded, and fork workers from it.",
+    )
+    preload_idle_s: float = Field(
+        600.0, gt=0, description="That process ends when no worker ran for this long."
+    )
     max_crashes: int = Field(3, ge=1, description="A job whose process died this often is FAILED.")
     cancel_grace_s: float = Field(
         10.0, ge=0, description="How long a cancelled worker may take before it is killed."

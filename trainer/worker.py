@@ -1,4 +1,4 @@
-"""The process of one job: `python -m trainer.worker JOB_FOLDER`.
+"""The process of one job: `python -m trainer.worker JOB_FOLDER PARENT_PID`, or a fork.
 
 It reads `order.json`, writes one line of JSON to stdout whenever it gets further, writes
 `outcome.json` last, and ends with status 0 if it managed to say how the work ended. SIGTERM asks it
@@ -38,10 +38,8 @@ _log = structlog.get_logger(__name__)
 
 def main(argv: list[str] | None = None) -> int:
     """Do the work of one job; return the exit status."""
-    (path,) = sys.argv[1:] if argv is None else argv
-    folder = JobFolder(Path(path))
-    order = folder.order()
-    die_with_parent(signal.SIGKILL, parent_pid=order.parent_pid)
+    path, parent_pid = sys.argv[1:] if argv is None else argv
+    die_with_parent(signal.SIGKILL, parent_pid=int(parent_pid))
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda signum, frame: stop.set())
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the trainer, which decides
@@ -49,9 +47,9 @@ def main(argv: list[str] | None = None) -> int:
     logging.captureWarnings(True)
     for chatty in _CHATTY:
         logging.getLogger(chatty).setLevel(logging.WARNING)
-    _limit_threads(order.threads)
+    folder = JobFolder(Path(path))
     with _private_stdout() as reports, _alone_in(folder.path):
-        folder.finish(_outcome(folder, order, stop, _reporter(reports)))
+        folder.finish(_outcome(folder, folder.order(), stop, _reporter(reports)))
     return 0
 
 
@@ -91,12 +89,6 @@ def _work(
     return Outcome(
         Ending.SUCCEEDED, evaluation=run_evaluation(order, order.spec, stop, on_progress)
     )
-
-
-def _limit_threads(threads: int) -> None:
-    """Bound the pools of numerical libraries; they read this when they are loaded."""
-    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-        os.environ[name] = str(threads)
 
 
 @contextmanager

@@ -33,7 +33,6 @@ class WorkOrder:
         blob_url: Where the frames are.
         triton: `host:port` of Triton's gRPC endpoint.
         threads: Processor threads that the worker may use.
-        parent_pid: The process whose death ends the worker.
         warm_start: Weights to start from.
     """
 
@@ -42,7 +41,6 @@ class WorkOrder:
     blob_url: str
     triton: str
     threads: int
-    parent_pid: int
     warm_start: Path | None = None
 
 

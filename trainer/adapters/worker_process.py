@@ -3,8 +3,8 @@
 import asyncio
 import os
 import signal
-import sys
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +13,7 @@ import structlog
 from services.platform.errors import UnavailableError
 from trainer.adapters.job_folder import Ending, JobFolder, Outcome, WorkOrder
 from trainer.adapters.job_json import load_progress
+from trainer.adapters.worker_start import Starter, WorkerHandle
 from trainer.jobs.errors import JobCancelled, JobFailed, WorkerCrashed
 from trainer.jobs.job import Job, JobState
 from trainer.jobs.ports import OnProgress
@@ -44,20 +45,25 @@ class WorkerOptions:
 
 
 class WorkerProcesses:
-    """`trainer.jobs.ports.Workers` with one `python -m trainer.worker` a job.
+    """`trainer.jobs.ports.Workers` with one process a job.
 
     Call `run` from the main thread's event loop: the kernel binds a worker's life to the thread
     that started it.
 
     Args:
         options: What every worker is told.
+        starter: Starts the processes.
         weights_of: Returns the job whose weights a published version has; None when unknown.
     """
 
     def __init__(
-        self, options: WorkerOptions, weights_of: Callable[[ModelVersion], str | None]
+        self,
+        options: WorkerOptions,
+        starter: Starter,
+        weights_of: Callable[[ModelVersion], str | None],
     ) -> None:
         self._options = options
+        self._starter = starter
         self._weights_of = weights_of
         self._pids: dict[str, int] = {}
 
@@ -78,28 +84,21 @@ class WorkerProcesses:
         """See `Workers.run`."""
         folder = self._folder(job.id)
         await asyncio.to_thread(folder.prepare, self._order(job, spec))
-        with folder.log.open("ab") as log:
-            process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "trainer.worker", str(folder.path)),
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=log,
-                # Ctrl-C in a terminal reaches the trainer only, which then ends its workers.
-                start_new_session=True,
-            )
-        self._pids[job.id] = process.pid
-        _log.info("worker.started", job=job.id, pid=process.pid, attempt=job.attempts)
-        stopper = asyncio.create_task(self._end_when_asked(process, stop))
+        worker = await self._starter.start(folder, trains=isinstance(spec, RetrainingSpec))
+        self._pids[job.id] = worker.pid
+        _log.info("worker.started", job=job.id, pid=worker.pid, attempt=job.attempts)
+        stopper = asyncio.create_task(self._end_when_asked(worker, stop))
         try:
-            await _forward(process, on_progress)
-            status = await process.wait()
+            await _forward(worker, on_progress)
+            status = await asyncio.shield(worker.ended)
         finally:
             stopper.cancel()
-            if process.returncode is None:  # the trainer is stopping
-                process.kill()  # nothing is lost but the batches since the last checkpoint
-                await asyncio.shield(process.wait())
+            if not worker.ended.done():  # the trainer is stopping
+                # Nothing is lost but the batches since the last checkpoint.
+                _signal(worker, signal.SIGKILL)
+                await asyncio.shield(worker.ended)
             del self._pids[job.id]
-        _log.info("worker.ended", job=job.id, pid=process.pid, status=status)
+        _log.info("worker.ended", job=job.id, pid=worker.pid, status=status)
         outcome = await asyncio.to_thread(folder.outcome)
         if outcome is not None:
             return _result(outcome)
@@ -129,7 +128,6 @@ class WorkerProcesses:
             blob_url=self._options.blob_url,
             triton=self._options.triton,
             threads=self._options.threads,
-            parent_pid=os.getpid(),
             warm_start=self._warm_start(spec),
         )
 
@@ -146,34 +144,25 @@ class WorkerProcesses:
             )
         return weights
 
-    async def _end_when_asked(
-        self, process: asyncio.subprocess.Process, stop: asyncio.Event
-    ) -> None:
+    async def _end_when_asked(self, worker: WorkerHandle, stop: asyncio.Event) -> None:
+        """Ask a worker to end; make it, if it does not."""
         await stop.wait()
-        await self._end(process)
-
-    async def _end(self, process: asyncio.subprocess.Process) -> None:
-        """Ask a process to end; make it, if it does not."""
-        _signal(process, signal.SIGTERM)
-        try:
-            async with asyncio.timeout(self._options.grace_s):
-                await process.wait()
-        except TimeoutError:
-            _signal(process, signal.SIGKILL)
-            await process.wait()
+        _signal(worker, signal.SIGTERM)
+        await asyncio.wait((worker.ended,), timeout=self._options.grace_s)
+        _signal(worker, signal.SIGKILL)
 
 
-async def _forward(process: asyncio.subprocess.Process, on_progress: OnProgress) -> None:
-    """Pass on reports until the process closes its end of the pipe."""
-    assert process.stdout is not None  # opened as a pipe
-    async for line in process.stdout:
+async def _forward(worker: WorkerHandle, on_progress: OnProgress) -> None:
+    """Pass on reports until the worker closes its end of the pipe."""
+    async for line in worker.reports():
         if line.endswith(b"\n"):  # else it was killed while it wrote
             await on_progress(load_progress(line))
 
 
-def _signal(process: asyncio.subprocess.Process, signum: signal.Signals) -> None:
-    if process.returncode is None:
-        process.send_signal(signum)
+def _signal(worker: WorkerHandle, signum: signal.Signals) -> None:
+    if not worker.ended.done():
+        with suppress(ProcessLookupError):
+            os.kill(worker.pid, signum)
 
 
 def _result(outcome: Outcome) -> TrainedModel | EvaluationResult:

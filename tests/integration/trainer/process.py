@@ -102,11 +102,10 @@ def worker_pids(job_id: str) -> list[int]:
         if not entry.name.isdecimal():
             continue
         try:
-            command = (entry / "cmdline").read_bytes()
-            state = (entry / "stat").read_text().rpartition(")")[2].split()[0]
+            log = (entry / "fd" / "2").readlink()  # forked or not, it logs to the job's folder
         except OSError:
             continue
-        if b"trainer.worker" in command and job_id.encode() in command and state != "Z":
+        if log.name == "worker.log" and log.parent.name == job_id:
             found.append(int(entry.name))
     return found
 

@@ -16,6 +16,7 @@ from services.platform.errors import UnavailableError
 from services.platform.fake_triton import serve_fake_triton
 from tests.integration.trainer.ellipses import store_ellipses
 from trainer.adapters.worker_process import WorkerOptions, WorkerProcesses
+from trainer.adapters.worker_start import PlainStarter
 from trainer.domain.specs import ModelSpec, TrainingSpec
 from trainer.jobs.errors import JobCancelled, JobFailed, WorkerCrashed
 from trainer.jobs.job import Job, JobKind, JobState, Progress
@@ -52,7 +53,7 @@ def silent_port() -> Iterator[str]:
 
 def workers(folder: Path, triton: str) -> WorkerProcesses:
     options = WorkerOptions(folder / "jobs", str(folder / "blobs"), triton, grace_s=2.0)
-    return WorkerProcesses(options, lambda version: None)
+    return WorkerProcesses(options, PlainStarter(threads=1), lambda version: None)
 
 
 class Reports:
