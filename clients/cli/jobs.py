@@ -50,15 +50,16 @@ def list_jobs(
 def watch(session: Session, job: JobArgument) -> None:
     """Follow a job until it has ended; status 1 when it failed."""
     last = ""
-    for event in session.client().jobs.watch(job):
-        line = f"{words.job_state(event.state)}  {_progress(event)}"
-        if session.output.as_json:
-            session.output.line(event)
-        elif line != last:
-            session.output.console.print(line)
-        last = line
-        if event.state == trainer_pb2.JOB_STATE_FAILED:
-            raise JobFailed(event.failure_message, reason=event.failure_reason or None)
+    with session.client() as client:
+        for event in client.jobs.watch(job):
+            line = f"{words.job_state(event.state)}  {_progress(event)}"
+            if session.output.as_json:
+                session.output.line(event)
+            elif line != last:
+                session.output.console.print(line, markup=False)
+            last = line
+            if event.state == trainer_pb2.JOB_STATE_FAILED:
+                raise JobFailed(event.failure_message, reason=event.failure_reason or None)
 
 
 @session_command(app, "cancel")
