@@ -239,12 +239,14 @@ def _run_onnx(session: onnxruntime.InferenceSession, inputs: Arrays) -> dict[str
 @contextmanager
 def _quiet_exporter() -> Iterator[None]:
     """Hold back the exporter's remarks; what is wrong with a graph shows in the checks above."""
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
+    chatty = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
+    levels = [logger.level for logger in chatty]
+    for logger in chatty:
+        logger.setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
-        logger.setLevel(level)
+        for logger, level in zip(chatty, levels, strict=True):
+            logger.setLevel(level)

@@ -16,7 +16,7 @@ from trainer.adapters.smp_models import DECODERS, build_network
 from trainer.adapters.uncertainty_graph import UncertaintyGraph
 from trainer.domain.specs import DropoutKind, DropoutPlacement, DropoutSpec, ModelSpec
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
 
 DROPOUTS = [DropoutSpec(placement) for placement in DropoutPlacement]
 
@@ -25,11 +25,13 @@ def smallest_size(decoder: str) -> int:
     return 128 if decoder == "PAN" else 64
 
 
-@pytest.mark.parametrize("encoder", ["resnet18", "resnet34"])
 @pytest.mark.parametrize("dropout", DROPOUTS, ids=lambda spec: spec.placement)
-@pytest.mark.parametrize("decoder", DECODERS)
+@pytest.mark.parametrize(
+    ("decoder", "encoder"),
+    [*((decoder, "resnet18") for decoder in DECODERS), ("Linknet", "resnet34")],
+)
 def test_uncertainty_graph_of_every_decoder_and_placement(
-    decoder: str, dropout: DropoutSpec, encoder: str, tmp_path: Path
+    decoder: str, encoder: str, dropout: DropoutSpec, tmp_path: Path
 ) -> None:
     torch.manual_seed(0)
     torch.set_num_threads(1)

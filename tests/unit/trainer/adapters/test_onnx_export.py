@@ -1,6 +1,7 @@
 """Exports are checked: names, axes, parity, determinism, variance, and nothing of this machine."""
 
 import hashlib
+import logging
 from collections.abc import Callable
 from pathlib import Path
 
@@ -123,10 +124,16 @@ def test_file_names_nothing_of_this_machine(segmenter: ExportReport) -> None:
 
 
 def test_exporting_is_silent(
-    tiny_network: MakeNetwork, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    tiny_network: MakeNetwork,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
+    caplog.set_level(logging.DEBUG)
     export_graph(SegmenterGraph(tiny_network(None), SIZE), tmp_path / "model.onnx")
     assert capfd.readouterr() == ("", "")
+    # torch's trace does not propagate; pytest listens to it all the same.
+    assert {name for name, _, _ in caplog.record_tuples} <= {"torch.__trace"}
 
 
 def test_model_whose_passes_all_agree_is_refused(tiny_network: MakeNetwork, tmp_path: Path) -> None:
