@@ -32,9 +32,9 @@ class ArchitectureCheck:
     """
 
     def __init__(self, trusted: Mapping[ModelSpec, int]) -> None:
-        self._answers: dict[tuple[ModelSpec, int], tuple[str, str] | None] = {}
+        self._answers: dict[tuple[ModelSpec, int], asyncio.Task[tuple[str, str] | None]] = {}
         self._trusted = trusted
-        self._one_at_a_time = asyncio.Lock()
+        self._one_at_a_time = asyncio.Lock()  # each process takes half a gigabyte
 
     async def check(self, network: ModelSpec, image_size: int) -> None:
         """Return if the network can be built.
@@ -47,13 +47,18 @@ class ArchitectureCheck:
         if smallest is not None and image_size >= smallest:
             return
         key = (network, image_size)
-        async with self._one_at_a_time:
-            if key not in self._answers:
-                self._answers[key] = await _ask(network, image_size)
-        refusal = self._answers[key]
+        known = self._answers.get(key)
+        if known is None or (known.done() and (known.cancelled() or known.exception())):
+            known = self._answers[key] = asyncio.create_task(self._ask(network, image_size))
+        # A caller that gives up does not end the check: its next try finds the answer.
+        refusal = await asyncio.shield(known)
         if refusal is not None:
             reason, message = refusal
             raise InvalidInputError(message, reason=reason)
+
+    async def _ask(self, network: ModelSpec, image_size: int) -> tuple[str, str] | None:
+        async with self._one_at_a_time:
+            return await _ask(network, image_size)
 
 
 async def _ask(network: ModelSpec, image_size: int) -> tuple[str, str] | None:

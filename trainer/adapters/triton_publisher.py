@@ -122,6 +122,17 @@ class TritonPublisher:
         self._observe(model, "published")
         return verification
 
+    async def make_resident(self, version: ModelVersion) -> None:
+        """See `trainer.jobs.ports.Publisher.make_resident`."""
+        model, number = version.model, version.version
+        await asyncio.to_thread(self._repository.resident, model)  # raises for an unknown model
+        async with self._locks[model]:
+            if number in await asyncio.to_thread(self._repository.resident, model):
+                return
+            await asyncio.to_thread(self._repository.restore, model, number)
+            await self._control.load(model)
+            await self._control.wait_ready(model, number, self._policy.ready_timeout_s)
+
     async def set_resident(self, model: str, versions: Collection[int]) -> tuple[int, ...]:
         """Make these versions, and those being published, the ones that Triton holds.
 

@@ -88,12 +88,18 @@ class FakePublisher:
 
     Attributes:
         published: Versions by job id.
+        measured: Versions that were made resident.
         failure: Raised by every call while it is set.
     """
 
     def __init__(self) -> None:
         self.published: dict[str, ModelVersion] = {}
         self.failure: Exception | None = None
+        self.measured: list[ModelVersion] = []
+
+    async def make_resident(self, version: ModelVersion) -> None:
+        """See `Publisher.make_resident`."""
+        self.measured.append(version)
 
     async def publish(
         self, job_id: str, trained: TrainedModel, on_stage: OnStage, stop: asyncio.Event

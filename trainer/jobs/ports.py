@@ -6,7 +6,7 @@ from typing import Protocol, TypeAlias
 
 from trainer.jobs.job import Job, Progress
 from trainer.jobs.results import EvaluationResult, TrainedModel, Verification
-from trainer.jobs.specs import JobSpec
+from trainer.jobs.specs import JobSpec, ModelVersion
 
 __all__ = ["OnProgress", "OnStage", "Publisher", "Workers"]
 
@@ -52,7 +52,15 @@ class Workers(Protocol):
 
 
 class Publisher(Protocol):
-    """Brings a trained model into Triton."""
+    """Brings models into Triton."""
+
+    async def make_resident(self, version: ModelVersion) -> None:
+        """Bring a version that was retired back, so that it can be measured.
+
+        Raises:
+            VersionNotFound: It is nowhere.
+            UnavailableError: Triton does not answer.
+        """
 
     async def publish(
         self, job_id: str, trained: TrainedModel, on_stage: OnStage, stop: asyncio.Event

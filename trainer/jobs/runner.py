@@ -11,6 +11,7 @@ from trainer.jobs.job import Job, JobState, Progress
 from trainer.jobs.ports import OnProgress, Publisher, Workers
 from trainer.jobs.registry import JobRegistry
 from trainer.jobs.results import EvaluationResult, RetrainingResult, TrainedModel
+from trainer.jobs.specs import EvaluationSpec
 
 __all__ = ["JobRunner", "RunnerLimits"]
 
@@ -146,6 +147,8 @@ class JobRunner:
                 async with self._slots:
                     job = await self._started(job, stop)
                     spec = await self._registry.spec(job.id)
+                    if isinstance(spec, EvaluationSpec):
+                        await self._publisher.make_resident(spec.model)
                     return await self._workers.run(job, spec, self._reporter(job.id), stop)
             except WorkerCrashed as crash:
                 job = await self._registry.count_crash(job.id)

@@ -238,6 +238,15 @@ async def test_residents_change_under_load_without_a_failed_request(world: World
         await world.ask(first)
 
 
+async def test_a_retired_version_comes_back_to_be_measured(world: World) -> None:
+    version = (await world.publish(world.trained("lv_segmenter", segmenter()))).version
+    await world.publisher.set_resident("lv_segmenter", ())
+    await world.publisher.make_resident(version)
+    await world.publisher.make_resident(version)
+    assert world.repository.resident("lv_segmenter") == (version.version,)
+    assert (await world.ask(version.version)).shape == (3, 1, 256, 256)
+
+
 async def test_a_version_that_is_nowhere_changes_nothing(world: World) -> None:
     version = (await world.publish(world.trained("lv_segmenter", segmenter()))).version.version
     with pytest.raises(VersionNotFound):

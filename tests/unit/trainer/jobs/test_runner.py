@@ -88,6 +88,7 @@ async def test_an_evaluation_is_not_published(bench: Bench) -> None:
         job = await bench.ended(await bench.start("r1", EVALUATION))
     assert isinstance(job.result, EvaluationResult)
     assert bench.publisher.published == {}
+    assert bench.publisher.measured == [EVALUATION.model]
 
 
 async def test_no_more_processes_than_slots_run_at_once(bench: Bench) -> None:
