@@ -1,7 +1,7 @@
 """Annotation requests, leases and labels in SQL."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
@@ -10,16 +10,22 @@ from pydantic import TypeAdapter
 
 from services.coordinator.adapters.sql.calls import Calls
 from services.coordinator.adapters.sql.database import Database
-from services.coordinator.adapters.sql.datasets import chunks
+from services.coordinator.adapters.sql.leasing import expire_leases, lease_next, open_campaigns
+from services.coordinator.adapters.sql.request_rows import (
+    SNAPSHOT,
+    append_move,
+    change_request,
+    read_request,
+    read_requests,
+    request_not_found,
+    to_request,
+)
 from services.coordinator.adapters.sql.schema import (
     campaigns,
-    frames,
     labels,
-    phases,
     pool_entries,
     request_history,
     requests,
-    scores,
 )
 from services.coordinator.adapters.sql.snapshots import (
     CONFIG,
@@ -28,7 +34,6 @@ from services.coordinator.adapters.sql.snapshots import (
     touch_campaign,
 )
 from services.coordinator.adapters.sql.tokens import cut, read_token, row_of
-from services.coordinator.domain.acquisition import Scores
 from services.coordinator.domain.annotation import (
     IMPORT_READER,
     AnnotationRequest,
@@ -39,18 +44,14 @@ from services.coordinator.domain.annotation import (
     SkipReason,
     Submission,
     check_held,
-    check_request_move,
     grant,
 )
-from services.coordinator.domain.campaign import CampaignState
 from services.coordinator.domain.errors import (
     IllegalTransition,
     InvalidArgument,
-    RequestNotFound,
     StaleLabel,
 )
 from services.coordinator.domain.frames import Pool
-from services.coordinator.domain.phase import PhaseState
 from services.coordinator.domain.ports import Clock, IdFactory, Page, PageRequest
 
 __all__ = ["SqlAnnotationStore"]
@@ -61,102 +62,6 @@ _LEASE = TypeAdapter(Lease)
 _REQUEST = TypeAdapter(AnnotationRequest)
 _SUBMISSION = TypeAdapter(Submission)
 _LABEL = TypeAdapter(Label)
-
-
-# Statements of the hot path are built once: building them takes longer than running them.
-
-_SNAPSHOT: sa.Select[Any] = (
-    sa.select(
-        # In the order of the fields of `AnnotationRequest`, with the lease and the scores flat.
-        requests.c.id,
-        requests.c.campaign_id,
-        requests.c.phase,
-        requests.c.frame_id,
-        frames.c.name,
-        frames.c.image_ref,
-        frames.c.height,
-        frames.c.width,
-        requests.c.rank,
-        requests.c.state,
-        requests.c.reader,
-        requests.c.token,
-        requests.c.expire_time,
-        scores.c.mfe,
-        scores.c.cfe,
-        scores.c.mi,
-        scores.c.std,
-        scores.c.pixels,
-        requests.c.proposal_ref,
-        requests.c.uncertainty_ref,
-        requests.c.skip_reason,
-        requests.c.skip_note,
-        requests.c.create_time,
-    )
-    .join(frames, frames.c.id == requests.c.frame_id)
-    .outerjoin(
-        scores,
-        sa.and_(
-            scores.c.campaign_id == requests.c.campaign_id,
-            scores.c.phase == requests.c.phase,
-            scores.c.frame_id == requests.c.frame_id,
-        ),
-    )
-)
-
-_SNAPSHOTS = (
-    _SNAPSHOT.join(campaigns, campaigns.c.id == requests.c.campaign_id)
-    .where(requests.c.id.in_(sa.bindparam("ids", expanding=True)))
-    .order_by(campaigns.c.create_time, campaigns.c.id, requests.c.phase, requests.c.rank)
-)
-
-_ANNOTATING = (
-    sa.select(campaigns.c.id, campaigns.c.config, campaigns.c.phase)
-    .join(
-        phases,
-        sa.and_(phases.c.campaign_id == campaigns.c.id, phases.c.number == campaigns.c.phase),
-    )
-    .where(phases.c.state == PhaseState.ANNOTATING)
-)
-_OPEN_CAMPAIGNS = _ANNOTATING.where(campaigns.c.state == CampaignState.RUNNING).order_by(
-    campaigns.c.create_time, campaigns.c.id
-)
-# Work under way finishes while a campaign is held.
-_OPEN_CAMPAIGN = _ANNOTATING.where(
-    campaigns.c.id == sa.bindparam("campaign_id"),
-    campaigns.c.state.in_((CampaignState.RUNNING, CampaignState.PAUSED)),
-)
-
-_OVER = (
-    sa.select(requests.c.id, requests.c.reader, requests.c.token)
-    # Only a leased request has an expiry; asking for the state too would miss the index.
-    .where(requests.c.expire_time <= sa.bindparam("now"))
-    .with_for_update(skip_locked=True)
-)
-_OVER_IN = _OVER.where(requests.c.campaign_id == sa.bindparam("campaign_id"))
-
-# On PostgreSQL readers step over rows that another one is taking; on SQLite they take turns.
-_FREE = (
-    sa.select(requests.c.id, requests.c.token)
-    .where(
-        requests.c.campaign_id == sa.bindparam("of_campaign"),
-        requests.c.state == AnnotationState.PENDING,
-        requests.c.phase == sa.bindparam("of_phase"),
-    )
-    .order_by(requests.c.rank)
-    .limit(sa.bindparam("k"))
-    .with_for_update(skip_locked=True)
-)
-
-_TAKE = (
-    sa.update(requests)
-    .where(requests.c.id.in_(sa.bindparam("ids", expanding=True)))
-    .values(
-        state=AnnotationState.LEASED,
-        reader=sa.bindparam("new_reader"),
-        token=requests.c.token + 1,
-        expire_time=sa.bindparam("until"),
-    )
-)
 
 
 class SqlAnnotationStore:
@@ -179,10 +84,10 @@ class SqlAnnotationStore:
         def work(connection: sa.Connection) -> tuple[AnnotationRequest, ...]:
             now = self._clock()
             pulled: list[AnnotationRequest] = []
-            for row in _open_campaigns(connection, campaign):
-                _expire(connection, now, row.id)
+            for row in open_campaigns(connection, campaign):
+                expire_leases(connection, now, row.id)
                 lease_s = CONFIG.validate_json(row.config).lease_s
-                pulled += _lease_next(
+                pulled += lease_next(
                     connection,
                     row.id,
                     row.phase,
@@ -202,7 +107,7 @@ class SqlAnnotationStore:
             tokens: dict[str, int] = dict(json.loads(text))
             return tuple(
                 request
-                for request in _read_many(connection, list(tokens))
+                for request in read_requests(connection, list(tokens))
                 if request.lease is not None and request.lease.token == tokens[request.id]
             )
 
@@ -221,7 +126,7 @@ class SqlAnnotationStore:
     def get(self, id: str) -> AnnotationRequest:
         """See the port."""
         with self._database.reading() as connection:
-            return _read(connection, id)
+            return read_request(connection, id)
 
     def list(
         self, campaign: str, state: AnnotationState | None, page: PageRequest
@@ -232,7 +137,7 @@ class SqlAnnotationStore:
             scope = ("requests", campaign_id, state or "")
             last = read_token(page, scope, (int, int))
             query = (
-                _SNAPSHOT.where(requests.c.campaign_id == campaign_id)
+                SNAPSHOT.where(requests.c.campaign_id == campaign_id)
                 .order_by(requests.c.phase, requests.c.rank)
                 .limit(page.limit + 1)
             )
@@ -241,7 +146,7 @@ class SqlAnnotationStore:
             if last is not None:
                 query = query.where(sa.tuple_(requests.c.phase, requests.c.rank) > row_of(last))
             rows = connection.execute(query).all()
-        return cut(rows, page, scope, item=_request, keys=lambda row: (row.phase, row.rank))
+        return cut(rows, page, scope, item=to_request, keys=lambda row: (row.phase, row.rank))
 
     def count_by_state(
         self, campaign: str, phase: int | None = None
@@ -268,7 +173,7 @@ class SqlAnnotationStore:
         with self._database.reading() as connection:
             rows = connection.execute(query).all()
         if not rows:
-            raise _not_found()
+            raise request_not_found()
         return tuple(
             RequestTransition(
                 request_id=row.request_id,
@@ -291,7 +196,7 @@ class SqlAnnotationStore:
             lease = grant(
                 reader, last_token=token - 1, now=now, lease_s=_lease_s(connection, before)
             )
-            _change(connection, id, expire_time=lease.expire_time)
+            change_request(connection, id, expire_time=lease.expire_time)
             return lease
 
         return self._calls.once("annotations.extend", request_id, (id, reader, token), _LEASE, work)
@@ -324,9 +229,11 @@ class SqlAnnotationStore:
             _leave_pool(connection, before, Pool.LABELED, mask_ref=mask_ref, label_version=1)
             _insert_label(connection, label)
             _end_lease(connection, before, AnnotationState.SUBMITTED, now)
-            _change(connection, id, state=AnnotationState.ACCEPTED)
-            _append(connection, before, AnnotationState.SUBMITTED, AnnotationState.ACCEPTED, now)
-            return Submission(_read(connection, id), label)
+            change_request(connection, id, state=AnnotationState.ACCEPTED)
+            append_move(
+                connection, before, AnnotationState.SUBMITTED, AnnotationState.ACCEPTED, now
+            )
+            return Submission(read_request(connection, id), label)
 
         return self._calls.once(
             "annotations.submit",
@@ -345,7 +252,7 @@ class SqlAnnotationStore:
             now = self._clock()
             before = _read_held(connection, id, reader, token, now)
             _end_lease(connection, before, AnnotationState.PENDING, now, note="released")
-            return _read(connection, id)
+            return read_request(connection, id)
 
         return self._calls.once(
             "annotations.release", request_id, (id, reader, token), _REQUEST, work
@@ -372,8 +279,8 @@ class SqlAnnotationStore:
             before = _read_held(connection, id, reader, token, now)
             _leave_pool(connection, before, Pool.EXCLUDED)
             _end_lease(connection, before, AnnotationState.SKIPPED, now, note=reason.value)
-            _change(connection, id, skip_reason=reason, skip_note=note)
-            return _read(connection, id)
+            change_request(connection, id, skip_reason=reason, skip_note=note)
+            return read_request(connection, id)
 
         return self._calls.once(
             "annotations.skip", request_id, (id, reader, token, reason, note), _REQUEST, work
@@ -393,7 +300,7 @@ class SqlAnnotationStore:
         _check_reader(reader)
 
         def work(connection: sa.Connection) -> Label:
-            request = _read(connection, id, lock=True)
+            request = read_request(connection, id, lock=True)
             if request.state is not AnnotationState.ACCEPTED:
                 raise IllegalTransition(
                     f"The annotation request is {request.state.value.upper()}; only an ACCEPTED "
@@ -451,86 +358,13 @@ class SqlAnnotationStore:
     def sweep_expired(self) -> int:
         """See the port."""
         with self._database.writing() as connection:
-            return _expire(connection, self._clock())
-
-
-def _open_campaigns(connection: sa.Connection, campaign: str) -> Sequence[sa.Row[Any]]:
-    """Return id, config and phase of the campaigns whose requests readers may pull."""
-    if not campaign:
-        return connection.execute(_OPEN_CAMPAIGNS).all()
-    campaign_id = campaign_id_of(connection, campaign)
-    return connection.execute(_OPEN_CAMPAIGN, {"campaign_id": campaign_id}).all()
-
-
-def _expire(connection: sa.Connection, now: datetime, campaign_id: str = "") -> int:
-    """Return leases that ran out to PENDING; rows that someone works on at this moment are left."""
-    over = (
-        connection.execute(_OVER_IN, {"now": now, "campaign_id": campaign_id})
-        if campaign_id
-        else connection.execute(_OVER, {"now": now})
-    ).all()
-    for part in chunks(over):
-        connection.execute(
-            sa.update(requests)
-            .where(requests.c.id.in_([row.id for row in part]))
-            .values(state=AnnotationState.PENDING, reader=None, expire_time=None)
-        )
-        connection.execute(
-            sa.insert(request_history),
-            [
-                {
-                    "request_id": row.id,
-                    "from_state": AnnotationState.LEASED,
-                    "to_state": AnnotationState.PENDING,
-                    "reader": row.reader,
-                    "token": row.token,
-                    "note": "lease expired",
-                    "create_time": now,
-                }
-                for row in part
-            ],
-        )
-    return len(over)
-
-
-def _lease_next(
-    connection: sa.Connection,
-    campaign_id: str,
-    phase: int,
-    *,
-    reader: str,
-    k: int,
-    now: datetime,
-    lease_s: int,
-) -> list[AnnotationRequest]:
-    free = connection.execute(_FREE, {"of_campaign": campaign_id, "of_phase": phase, "k": k}).all()
-    if not free:
-        return []
-    leases = {row.id: grant(reader, last_token=row.token, now=now, lease_s=lease_s) for row in free}
-    until = leases[free[0].id].expire_time
-    connection.execute(_TAKE, {"ids": list(leases), "new_reader": reader, "until": until})
-    connection.execute(
-        sa.insert(request_history),
-        [
-            {
-                "request_id": id,
-                "from_state": AnnotationState.PENDING,
-                "to_state": AnnotationState.LEASED,
-                "reader": reader,
-                "token": lease.token,
-                "note": "",
-                "create_time": now,
-            }
-            for id, lease in leases.items()
-        ],
-    )
-    return _read_many(connection, list(leases))
+            return expire_leases(connection, self._clock())
 
 
 def _read_held(
     connection: sa.Connection, id: str, reader: str, token: int, now: datetime
 ) -> AnnotationRequest:
-    request = _read(connection, id, lock=True)
+    request = read_request(connection, id, lock=True)
     check_held(request.state, request.lease, reader=reader, token=token, now=now)
     return request
 
@@ -543,37 +377,8 @@ def _end_lease(
     *,
     note: str = "",
 ) -> None:
-    _change(connection, before.id, reader=None, expire_time=None, state=to_state)
-    _append(connection, before, AnnotationState.LEASED, to_state, now, note=note)
-
-
-def _append(
-    connection: sa.Connection,
-    request: AnnotationRequest,
-    from_state: AnnotationState,
-    to_state: AnnotationState,
-    now: datetime,
-    *,
-    note: str = "",
-) -> None:
-    """Append a move to the history, if there is such a move."""
-    check_request_move(from_state, to_state)
-    assert request.lease is not None
-    connection.execute(
-        sa.insert(request_history).values(
-            request_id=request.id,
-            from_state=from_state,
-            to_state=to_state,
-            reader=request.lease.reader,
-            token=request.lease.token,
-            note=note,
-            create_time=now,
-        )
-    )
-
-
-def _change(connection: sa.Connection, id: str, **values: Any) -> None:
-    connection.execute(sa.update(requests).where(requests.c.id == id).values(**values))
+    change_request(connection, before.id, reader=None, expire_time=None, state=to_state)
+    append_move(connection, before, AnnotationState.LEASED, to_state, now, note=note)
 
 
 def _leave_pool(
@@ -609,55 +414,8 @@ def _lease_s(connection: sa.Connection, request: AnnotationRequest) -> int:
     return CONFIG.validate_json(config).lease_s
 
 
-def _read(connection: sa.Connection, id: str, *, lock: bool = False) -> AnnotationRequest:
-    if lock:
-        connection.execute(sa.select(requests.c.id).where(requests.c.id == id).with_for_update())
-    row = connection.execute(_SNAPSHOT.where(requests.c.id == id)).one_or_none()
-    if row is None:
-        raise _not_found()
-    return _request(row)
-
-
-def _read_many(connection: sa.Connection, ids: list[str]) -> list[AnnotationRequest]:
-    """Return requests by campaign (oldest first), phase and rank."""
-    return [_request(row) for row in connection.execute(_SNAPSHOTS, {"ids": ids})]
-
-
-def _request(row: sa.Row[Any]) -> AnnotationRequest:
-    """Convert a row of `_SNAPSHOT`; unpacked at once, since pages have a thousand of them."""
-    (
-        (id, campaign_id, phase, frame_id, frame_name, image_ref, height, width, rank),
-        (state, reader, token, expire_time),
-        (mfe, cfe, mi, std, pixels),
-        (proposal_ref, uncertainty_ref, skip_reason, skip_note, create_time),
-    ) = row[:9], row[9:13], row[13:18], row[18:]
-    return AnnotationRequest(
-        id=id,
-        campaign_id=campaign_id,
-        phase=phase,
-        frame_id=frame_id,
-        frame_name=frame_name,
-        image_ref=image_ref,
-        height=height,
-        width=width,
-        rank=rank,
-        scores=None if mfe is None else Scores(mfe, cfe, mi, std, pixels),
-        state=state,
-        lease=Lease(reader, token, expire_time) if state is AnnotationState.LEASED else None,
-        proposal_ref=proposal_ref,
-        uncertainty_ref=uncertainty_ref,
-        skip_reason=skip_reason,
-        skip_note=skip_note,
-        create_time=create_time,
-    )
-
-
 def _check_reader(reader: str) -> None:
     if not 1 <= len(reader) <= _MAX_TEXT or reader == IMPORT_READER:
         raise InvalidArgument(
             f"A reader is named by 1 to {_MAX_TEXT} characters, other than '{IMPORT_READER}'."
         )
-
-
-def _not_found() -> RequestNotFound:
-    return RequestNotFound("There is no annotation request of that id. Pull or list requests.")

@@ -33,8 +33,8 @@ class AnnotationStore(Protocol):
         Atomic: two readers never get the same request, in whatever threads or processes they pull.
         Leases of the campaign that have run out return to PENDING first. Only requests of a phase
         in ANNOTATING are open. A crash of the machine may take the newest leases back: their
-        requests then wait again. With a repeated request id the same leases are returned, less those
-        that have been used or lost since.
+        requests then wait again. With a repeated request id the same leases are returned, less
+        those that have been used or lost since.
 
         Args:
             campaign: Id or name; empty takes every RUNNING campaign, oldest first.
