@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
@@ -64,6 +65,13 @@ class TrainerProcess:
         address = json.loads(self._ready.read_text())["listen"]
         self._channel = open_channel(address)
         self.stub = TrainerServiceStub(self._channel)
+
+    def metrics(self) -> str:
+        """Return what it shows to Prometheus."""
+        address = json.loads(self._ready.read_text())["metrics_listen"]
+        with urllib.request.urlopen(f"http://{address}/metrics", timeout=10) as answer:
+            text: str = answer.read().decode()
+        return text
 
     async def kill(self) -> None:
         """Kill -9."""

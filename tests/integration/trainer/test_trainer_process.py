@@ -40,12 +40,17 @@ class World:
         ]
 
     async def retrain(
-        self, request_id: str, kind: common_pb2.ReleaseKind.ValueType, epochs: int = 1
+        self,
+        request_id: str,
+        kind: common_pb2.ReleaseKind.ValueType,
+        epochs: int = 1,
+        warm_start: common_pb2.ModelVersion | None = None,
     ) -> pb.Job:
         request = pb.StartRetrainingRequest(
             kind=kind,
             config=pb.TrainingConfig(preset="demo", epochs=epochs, n_passes=4, seed=3),
             frames=self.frames,
+            warm_start=warm_start,
             request_id=request_id,
             campaign="c1",
         )
@@ -89,7 +94,16 @@ async def test_a_phase_trains_publishes_and_measures_both_models(world: World) -
         assert job.retraining.parameters > 1_000_000
         assert world.versions(model) == [str(job.retraining.model.version)]
 
-    evaluation = await world.trainer.ended(await world.evaluate("e1", segmenter.retraining.model))
+    first = segmenter.retraining
+    evaluation, warm = await asyncio.gather(
+        world.trainer.ended(await world.evaluate("e1", first.model)),
+        world.trainer.ended(
+            await world.retrain("s2", common_pb2.RELEASE_KIND_SEGMENTER, 1, first.model)
+        ),
+    )
+    assert warm.state == pb.JOB_STATE_SUCCEEDED, warm
+    assert warm.retraining.loss < first.loss
+    assert warm.retraining.model.version == first.model.version + 1
     assert evaluation.state == pb.JOB_STATE_SUCCEEDED, evaluation
     measures = evaluation.evaluation.frames
     assert [measure.frame_id for measure in measures] == [f.frame_id for f in world.frames]
@@ -105,9 +119,16 @@ async def test_a_phase_trains_publishes_and_measures_both_models(world: World) -
     repeated = await world.retrain("s1", common_pb2.RELEASE_KIND_SEGMENTER)
     assert repeated == segmenter
     listed = await world.trainer.stub.ListJobs(pb.ListJobsRequest(campaign="c1"))
-    assert [job.id for job in listed.jobs] == [evaluation.id, *(j.id for j in listed.jobs[1:])]
-    assert {job.id for job in listed.jobs} == {segmenter.id, uncertainty.id, evaluation.id}
-    assert not listed.jobs[0].evaluation.frames
+    assert {job.id for job in listed.jobs} == {j.id for j in (*jobs, evaluation, warm)}
+    assert not any(job.evaluation.frames for job in listed.jobs)
+
+    metrics = await asyncio.to_thread(world.trainer.metrics)
+    for line in (
+        'echoloop_trainer_jobs{kind="retraining",state="running"} 0.0',
+        'echoloop_trainer_jobs_ended_total{kind="evaluation",reason="",state="succeeded"} 1.0',
+        'echoloop_trainer_publications_total{model="lv_segmenter",outcome="published"} 2.0',
+    ):
+        assert line in metrics
 
 
 async def test_killed_workers_and_trainers_end_in_one_version(world: World) -> None:
