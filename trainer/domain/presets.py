@@ -54,13 +54,19 @@ _DEMO = Preset(
     ),
 )
 
+# Measured on CAMUS (Leclerc et al., IEEE TMI 38(9), 2019, doi:10.1109/TMI.2019.2900516) with 240
+# random training frames, IoU on the 200 frames of the validation patients at 128x128, one thread,
+# seed 0. Linknet+resnet18 at batch size 4: 0.850 after 12 epochs (141 s of CPU), 0.854 after 20
+# (260 s). With batches of 8 and horizontal flips, 14 epochs: Linknet+resnet18 0.836,
+# Linknet+tu-resnet10t 0.818, FPN+tu-regnety_002 0.702. Thirty epochs are the document's; a segmenter
+# that is measured against a target takes them, the ranking of frames does not need the last digit.
 _CPU = Preset(
     name="cpu",
     purpose="Minutes a phase on two cores, from random weights; good on real echocardiograms.",
     segmenter=TrainingSpec(
         model=ModelSpec("Linknet", "resnet18"),
         image_size=128,
-        epochs=20,
+        epochs=30,
         batch_size=4,
         learning_rate=1e-3,
         min_steps=400,
