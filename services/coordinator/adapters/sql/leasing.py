@@ -122,6 +122,7 @@ def lease_next(
     now: datetime,
     lease_s: int,
 ) -> list[AnnotationRequest]:
+    """Lease up to k pending requests of a campaign's phase, best rank first, and return them."""
     free = connection.execute(_FREE, {"of_campaign": campaign_id, "of_phase": phase, "k": k}).all()
     if not free:
         return []

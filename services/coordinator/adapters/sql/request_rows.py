@@ -102,10 +102,16 @@ def append_move(
 
 
 def change_request(connection: sa.Connection, id: str, **values: Any) -> None:
+    """Change columns of a request."""
     connection.execute(sa.update(requests).where(requests.c.id == id).values(**values))
 
 
 def read_request(connection: sa.Connection, id: str, *, lock: bool = False) -> AnnotationRequest:
+    """Return a request; with `lock` nobody else changes it until the transaction ends.
+
+    Raises:
+        RequestNotFound: There is none.
+    """
     if lock:
         connection.execute(sa.select(requests.c.id).where(requests.c.id == id).with_for_update())
     row = connection.execute(SNAPSHOT.where(requests.c.id == id)).one_or_none()
@@ -149,4 +155,5 @@ def to_request(row: sa.Row[Any]) -> AnnotationRequest:
 
 
 def request_not_found() -> RequestNotFound:
+    """Return the error for an id that names no request."""
     return RequestNotFound("There is no annotation request of that id. Pull or list requests.")
