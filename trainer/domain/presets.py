@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from trainer.domain.errors import UnknownPreset
 from trainer.domain.specs import (
     AugmentationPreset,
-    DropoutPlacement,
     DropoutSpec,
     ModelSpec,
     TrainingSpec,
@@ -45,7 +44,7 @@ _DEMO = Preset(
     ),
     uncertainty=TrainingSpec(
         model=ModelSpec("Linknet", "resnet18"),
-        dropout=DropoutSpec(rate=0.2),
+        dropout=DropoutSpec(),
         image_size=64,
         epochs=6,
         batch_size=4,
@@ -58,8 +57,8 @@ _DEMO = Preset(
 # random training frames, IoU on the 200 frames of the validation patients at 128x128, one thread,
 # seed 0. Linknet+resnet18 at batch size 4: 0.850 after 12 epochs (141 s of CPU), 0.854 after 20
 # (260 s). With batches of 8 and horizontal flips, 14 epochs: Linknet+resnet18 0.836,
-# Linknet+tu-resnet10t 0.818, FPN+tu-regnety_002 0.702. Thirty epochs are the document's; a segmenter
-# that is measured against a target takes them, the ranking of frames does not need the last digit.
+# Linknet+tu-resnet10t 0.818, FPN+tu-regnety_002 0.702. Thirty epochs are the document's: a
+# segmenter that is measured against a target takes them; ranking frames needs no last digit.
 _CPU = Preset(
     name="cpu",
     purpose="Minutes a phase on two cores, from random weights; good on real echocardiograms.",
@@ -73,7 +72,7 @@ _CPU = Preset(
     ),
     uncertainty=TrainingSpec(
         model=ModelSpec("Linknet", "resnet18"),
-        dropout=DropoutSpec(rate=0.2),
+        dropout=DropoutSpec(),
         image_size=128,
         epochs=20,
         batch_size=4,
@@ -97,7 +96,7 @@ _PAPER = Preset(
     ),
     uncertainty=TrainingSpec(
         model=ModelSpec("PAN", "tu-regnety_120", encoder_weights="imagenet"),
-        dropout=DropoutSpec(DropoutPlacement.DECODER, rate=0.2),
+        dropout=DropoutSpec(),
         image_size=256,
         epochs=30,
         batch_size=4,
