@@ -333,7 +333,7 @@ class GetServingReleaseRequest(_message.Message):
 
     CAMPAIGN_FIELD_NUMBER: _builtins.int
     campaign: _builtins.str
-    """Campaign id or name; empty takes the one promoted last."""
+    """Campaign id or name; empty takes the one that serves by default."""
     def __init__(
         self,
         *,
@@ -385,7 +385,7 @@ class WatchServingReleaseRequest(_message.Message):
 
     CAMPAIGN_FIELD_NUMBER: _builtins.int
     campaign: _builtins.str
-    """Campaign id or name; empty follows the one promoted last."""
+    """Campaign id or name; empty follows the one that serves by default."""
     def __init__(
         self,
         *,

@@ -86,8 +86,9 @@ class ReleaseServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def PromoteRelease(self, request, context):
-        """Makes a segmenter the champion and lets it serve; the champion before is retired and stays
-        resident for a rollback. FAILED_PRECONDITION when it is not a segmenter.
+        """Makes a segmenter the champion of its campaign and its campaign the one that serves; the champion
+        before is retired and stays resident for a rollback. A campaign that promotes by itself serves by
+        default only when no other campaign does. FAILED_PRECONDITION when it is not a segmenter.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

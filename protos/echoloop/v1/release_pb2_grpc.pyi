@@ -21,8 +21,9 @@ class ReleaseServiceStub:
     GetRelease: _aio.UnaryUnaryMultiCallable[_release_pb2.GetReleaseRequest, _release_pb2.GetReleaseResponse]
     """Reads one release."""
     PromoteRelease: _aio.UnaryUnaryMultiCallable[_release_pb2.PromoteReleaseRequest, _release_pb2.PromoteReleaseResponse]
-    """Makes a segmenter the champion and lets it serve; the champion before is retired and stays
-    resident for a rollback. FAILED_PRECONDITION when it is not a segmenter.
+    """Makes a segmenter the champion of its campaign and its campaign the one that serves; the champion
+    before is retired and stays resident for a rollback. A campaign that promotes by itself serves by
+    default only when no other campaign does. FAILED_PRECONDITION when it is not a segmenter.
     """
     RollbackRelease: _aio.UnaryUnaryMultiCallable[_release_pb2.RollbackReleaseRequest, _release_pb2.RollbackReleaseResponse]
     """Goes back to the champion before the present one. FAILED_PRECONDITION when there is none."""
@@ -56,8 +57,9 @@ class ReleaseServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _release_pb2.PromoteReleaseRequest,
         context: _aio.ServicerContext[_release_pb2.PromoteReleaseRequest, _abc.Awaitable[_release_pb2.PromoteReleaseResponse]],
     ) -> _abc.Awaitable[_release_pb2.PromoteReleaseResponse]:
-        """Makes a segmenter the champion and lets it serve; the champion before is retired and stays
-        resident for a rollback. FAILED_PRECONDITION when it is not a segmenter.
+        """Makes a segmenter the champion of its campaign and its campaign the one that serves; the champion
+        before is retired and stays resident for a rollback. A campaign that promotes by itself serves by
+        default only when no other campaign does. FAILED_PRECONDITION when it is not a segmenter.
         """
 
     @_abc_1.abstractmethod

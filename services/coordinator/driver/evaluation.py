@@ -102,7 +102,7 @@ async def _promote_if_not_worse(ctx: DriverContext, campaign: Campaign, release_
     champion = await asyncio.to_thread(ctx.stores.releases.champion, campaign.id)
     # Only a candidate: a RETIRED one was rolled back by someone who knows better.
     if release.state is ReleaseState.CANDIDATE and deserves_promotion(release, champion):
-        await asyncio.to_thread(ctx.stores.releases.promote, release_id)
+        await asyncio.to_thread(ctx.stores.releases.promote, release_id, by_operator=False)
         ctx.notifier.notify(SERVING)
         _log.info("release.promoted", release=release_id, test_iou=release.test_iou)
     await ctx.retention.apply()

@@ -134,6 +134,27 @@ def test_what_serves_follows_the_last_promotion_or_the_named_campaign(world: Wor
         world.stores.releases.serving("none")
 
 
+def test_a_campaign_that_promotes_by_itself_never_takes_the_traffic_of_another(
+    world: World,
+) -> None:
+    world.import_frames(train=40)
+    one, two = world.start("one"), world.start("two")
+    first, better = published(world, one, 2)
+    other, newer = published(world, two, 2, first=11)
+    releases = world.stores.releases
+    releases.promote(first.id, by_operator=False)
+    assert releases.serving().segmenter.id == first.id  # somebody has to serve
+    releases.promote(other.id, by_operator=False)
+    assert releases.serving().segmenter.id == first.id
+    releases.promote(better.id, by_operator=False)
+    assert releases.serving().segmenter.id == better.id
+    releases.promote(newer.id)
+    assert releases.serving().segmenter.id == newer.id
+    releases.rollback("one")
+    assert releases.serving().segmenter.id == newer.id
+    assert releases.serving("one").segmenter.id == first.id
+
+
 def test_resident_versions_keep_every_way_back_open(world: World) -> None:
     world.import_frames(train=60)
     campaign = world.start()

@@ -131,7 +131,7 @@ class SqlReleaseStore:
             top = _top(connection, campaign_id)
             return None if top is None else _read(connection, top.release_id)
 
-    def promote(self, id: str, *, request_id: str = "") -> Release:
+    def promote(self, id: str, *, by_operator: bool = True, request_id: str = "") -> Release:
         """See the port."""
 
         def work(connection: sa.Connection) -> Release:
@@ -143,7 +143,7 @@ class SqlReleaseStore:
             if top is not None:
                 # The champion promoted again takes its own place, not one on top of itself.
                 below = top.below if top.release_id == id else top.id
-            return self._crown(connection, release, top, below)
+            return self._crown(connection, release, top, below, by_operator=by_operator)
 
         return self._calls.once("releases.promote", request_id, (id,), _RELEASE, work)
 
@@ -159,14 +159,24 @@ class SqlReleaseStore:
                     "go back to. Promote another release instead."
                 )
             under = _promotion(connection, top.below)
-            return self._crown(connection, _read(connection, under.release_id), top, under.below)
+            # Within the campaign only: it does not make the campaign the one that serves.
+            return self._crown(
+                connection,
+                _read(connection, under.release_id),
+                top,
+                under.below,
+                by_operator=False,
+            )
 
         return self._calls.once("releases.rollback", request_id, (campaign,), _RELEASE, work)
 
     def serving(self, campaign: str = "") -> Serving:
         """See the port."""
         with self._database.reading() as connection:
-            top = _top(connection, campaign_id_of(connection, campaign) if campaign else None)
+            campaign_id = (
+                campaign_id_of(connection, campaign) if campaign else _serving_campaign(connection)
+            )
+            top = None if campaign_id is None else _top(connection, campaign_id)
             if top is None:
                 raise ReleaseNotFound(_NO_CHAMPION)
             segmenter = _read(connection, top.release_id)
@@ -180,9 +190,9 @@ class SqlReleaseStore:
                 campaigns.c.state.in_((CampaignState.RUNNING, CampaignState.PAUSED))
             )
             of = set(connection.execute(live).scalars())
-            serving = _top(connection, None)
+            serving = _serving_campaign(connection)
             if serving is not None:
-                of.add(serving.campaign_id)
+                of.add(serving)
             held = [_read(connection, including)] if including else []
             for campaign_id in of:
                 held += _newest(connection, campaign_id, ReleaseKind.SEGMENTER, 1)
@@ -203,6 +213,8 @@ class SqlReleaseStore:
         release: Release,
         top: sa.Row[Any] | None,
         below: int | None,
+        *,
+        by_operator: bool,
     ) -> Release:
         """Make a release the champion instead of that of the row `top`."""
         now = self._clock()
@@ -222,6 +234,7 @@ class SqlReleaseStore:
                 campaign_id=release.campaign_id,
                 release_id=release.id,
                 below=below,
+                by_operator=by_operator,
                 create_time=now,
             )
         )
@@ -229,12 +242,23 @@ class SqlReleaseStore:
         return _read(connection, release.id)
 
 
-def _top(connection: sa.Connection, campaign_id: str | None) -> sa.Row[Any] | None:
-    """Return the newest promotion, of one campaign or of all."""
-    query = sa.select(promotions).order_by(promotions.c.id.desc()).limit(1)
-    if campaign_id is not None:
-        query = query.where(promotions.c.campaign_id == campaign_id)
-    return connection.execute(query).one_or_none()
+def _top(connection: sa.Connection, campaign_id: str) -> sa.Row[Any] | None:
+    """Return the newest promotion of a campaign."""
+    return connection.execute(
+        sa.select(promotions)
+        .where(promotions.c.campaign_id == campaign_id)
+        .order_by(promotions.c.id.desc())
+        .limit(1)
+    ).one_or_none()
+
+
+def _serving_campaign(connection: sa.Connection) -> str | None:
+    """Return the campaign whose champion serves by default; None before the first promotion."""
+    campaign_id = sa.select(promotions.c.campaign_id).limit(1)
+    chosen = campaign_id.where(promotions.c.by_operator).order_by(promotions.c.id.desc())
+    first = campaign_id.order_by(promotions.c.id)
+    found: str | None = connection.execute(chosen).scalar()
+    return found if found is not None else connection.execute(first).scalar()
 
 
 def _promotion(connection: sa.Connection, id: int) -> sa.Row[Any]:

@@ -334,12 +334,14 @@ releases = Table(
 promotions = Table(
     "promotions",
     metadata,
-    # The newest row is what serves by default, the newest of a campaign its champion.
+    # The newest row of a campaign is its champion. What serves by default is the champion of the
+    # campaign of the newest row by an operator, or of the oldest row where there is none.
     Column("id", Counter, primary_key=True),
     Column("campaign_id", Key, ForeignKey("campaigns.id"), nullable=False),
     Column("release_id", Key, ForeignKey("releases.id"), nullable=False),
     # The row that a rollback returns to; null at the bottom of the stack.
     Column("below", Counter, ForeignKey("promotions.id")),
+    Column("by_operator", Boolean, nullable=False),
     Column("create_time", UtcTime, nullable=False),
     Index(None, "campaign_id", "id"),
 )

@@ -57,10 +57,14 @@ class ReleaseStore(Protocol):
         """Return the campaign's champion; None before the first promotion."""
         ...
 
-    def promote(self, id: str, *, request_id: str = "") -> Release:
+    def promote(self, id: str, *, by_operator: bool = True, request_id: str = "") -> Release:
         """Make a segmenter the champion of its campaign; the champion before is RETIRED.
 
-        Promoting the champion again makes its campaign the one promoted last.
+        Args:
+            id: Of the release; promoting the champion again is allowed.
+            by_operator: Also make its campaign the one that serves by default. A campaign that
+                promotes by itself never takes the hospital's traffic away from another.
+            request_id: Repeating the call with the same id returns the first answer.
 
         Raises:
             ReleaseNotFound: There is none.
@@ -78,7 +82,10 @@ class ReleaseStore(Protocol):
         ...
 
     def serving(self, campaign: str = "") -> Serving:
-        """Return what serves in a campaign (id or name), or (empty) in the one promoted last.
+        """Return what serves in a campaign (id or name), or (empty) by default.
+
+        By default serves the champion of the campaign that an operator promoted in last, or of
+        the first campaign that promoted by itself.
 
         Raises:
             CampaignNotFound: There is none.
@@ -89,7 +96,7 @@ class ReleaseStore(Protocol):
     def resident(self, *, including: str = "") -> tuple[ModelVersion, ...]:
         """Return the model versions that Triton must hold, ascending by model and version.
 
-        Over every campaign that is RUNNING or PAUSED, and the one promoted last: the champion, the
+        Over every campaign that is RUNNING or PAUSED, and the one that serves: the champion, the
         champion before it, the newest segmenter, and the two newest uncertainty models.
 
         Args:

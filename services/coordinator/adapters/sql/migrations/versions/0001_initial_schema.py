@@ -227,6 +227,7 @@ def upgrade() -> None:
         sa.Column("campaign_id", _KEY, nullable=False),
         sa.Column("release_id", _KEY, nullable=False),
         sa.Column("below", _COUNTER, nullable=True),
+        sa.Column("by_operator", sa.Boolean(), nullable=False),
         sa.Column("create_time", sa.BigInteger(), nullable=False),
         sa.ForeignKeyConstraint(["below"], ["promotions.id"], name="fk_promotions_below"),
         sa.ForeignKeyConstraint(
