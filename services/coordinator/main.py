@@ -96,7 +96,10 @@ async def coordinator(
             )
             poll_s = settings.watch_poll_s
             add_CoordinatorServiceServicer_to_server(
-                CoordinatorServicer(stores, blobs, notifier, board, decoders, poll_s=poll_s), server
+                CoordinatorServicer(
+                    stores, trainer, blobs, notifier, board, executor=decoders, poll_s=poll_s
+                ),
+                server,
             )
             add_AnnotationServiceServicer_to_server(
                 AnnotationServicer(stores, blobs, notifier, ProposalReader(blobs, readers)),

@@ -66,7 +66,7 @@ class Cli:
                 raise
         return Done(process.returncode, out, err)
 
-    def ok(self, *arguments: str, timeout_s: float = 300) -> Any:
+    def ok(self, *arguments: str, timeout_s: float = 600) -> Any:
         """Run a command with --json that must succeed; return what it printed."""
         done = self.run(*arguments, "--json", timeout_s=timeout_s)
         assert done.status == 0, done.err

@@ -16,7 +16,7 @@ import pytest
 from clients.stack.state import read_running
 from tests.e2e.conftest import Cli, pids_using, wait_for
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(420)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1200)]
 
 # Three trainings of two epochs: enough to go through every state of a phase more than once.
 SHRUNKEN = (
@@ -41,7 +41,7 @@ def summary(folder: Path, tiny_study: Path) -> dict[str, Any]:
     # Nobody told the stack; the kernel did.
     wait_for(lambda: read_running(folder / "demo") is None, 60)
     wait_for(lambda: not pids_using(folder), 30)
-    done = cli.run("demo", "--data", str(tiny_study), *SHRUNKEN, timeout_s=300)
+    done = cli.run("demo", "--data", str(tiny_study), *SHRUNKEN, timeout_s=900)
     assert done.status == 0, done.out + done.err
     assert "Traceback" not in done.out + done.err
     found: dict[str, Any] = json.loads((folder / "demo" / "summary.json").read_text())
@@ -206,17 +206,13 @@ def test_a_wrong_request_is_refused_in_one_line(cli: Cli, arguments: list[str], 
     _one_line(cli.run(*arguments).err)
 
 
-def test_an_unknown_architecture_fails_its_phase_with_a_sentence_and_nothing_is_stuck(
-    cli: Cli, tiny_study: Path
-) -> None:
-    cli.ok("import", str(tiny_study), "--dataset", "labeled", "--labels", "all")
-    create = ["campaign", "create", "unknown", "--dataset", "labeled", "--initial-labels", "6"]
-    cli.ok(*create, "--preset", "demo", "--segmenter", "Unet/no-such-net", "--start")
-    done = cli.run("campaign", "watch", "unknown", timeout_s=60)
+def test_an_unknown_architecture_is_refused_before_anyone_labels(cli: Cli) -> None:
+    create = ["campaign", "create", "unknown", "--dataset", "demo", "--preset", "demo"]
+    done = cli.run(*create, "--segmenter", "Unet/no-such-net", timeout_s=120)
     assert done.status == 1
     assert "no-such-net" in done.err
     _one_line(done.err)
-    assert cli.ok("campaign", "stop", "unknown")["stop_reason"] == "STOPPED_BY_OPERATOR"
+    assert "unknown" not in str(cli.ok("campaign", "list"))
 
 
 def _one_line(err: str) -> None:

@@ -12,7 +12,7 @@ import pytest
 from clients.stack.state import read_running
 from tests.e2e.conftest import Cli, wait_for
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1200)]
 
 SEED = 20
 NAMES = ("triton", "trainer", "uncertainty", "coordinator", "gateway")
@@ -31,7 +31,7 @@ def test_a_campaign_survives_kill_9_of_every_process(tmp_path: Path, tiny_study:
         masks = ("--masks", str(tiny_study))
         with cli.start("oracle", *masks, "--campaign", "c", "--delay", "0.2", "--json") as reader:
             killed = _kill_at_random(cli, random.Random(SEED))
-            _out, err = reader.communicate(timeout=600)
+            _out, err = reader.communicate(timeout=800)
         assert reader.returncode == 0, err
         assert set(killed) == {*NAMES, "tritonserver", "worker"}, killed
 

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Collection, Sequence
 from typing import Protocol
 
-from trainer.domain.specs import ModelSpec
+from trainer.domain.specs import ModelSpec, TrainingSpec
 from trainer.jobs.errors import InvalidJobRequest, VersionNotFound
 from trainer.jobs.job import Job
 from trainer.jobs.registry import JobRegistry
@@ -69,6 +69,14 @@ class JobDesk:
         self._ledger = ledger
         self._architectures = architectures
         self._residency = residency
+
+    async def check(self, training: TrainingSpec) -> None:
+        """Return if such a training could be accepted.
+
+        Raises:
+            InvalidInputError: Its network cannot be built; the text lists what is near.
+        """
+        await self._architectures.check(training.model, training.image_size)
 
     async def start(self, request_id: str, spec: JobSpec, campaign: str) -> Job:
         """Accept a job, or return the one that the request id made before.
@@ -135,7 +143,7 @@ class JobDesk:
 
     async def _check_retraining(self, spec: RetrainingSpec) -> None:
         _check_frames(spec)
-        await self._architectures.check(spec.training.model, spec.training.image_size)
+        await self.check(spec.training)
         if spec.warm_start is None:
             return
         if spec.warm_start.model != spec.model:

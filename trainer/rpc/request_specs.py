@@ -16,7 +16,7 @@ from trainer.jobs.specs import (
     RetrainingSpec,
 )
 
-__all__ = ["evaluation_spec", "retraining_spec"]
+__all__ = ["checked_training", "evaluation_spec", "retraining_spec"]
 
 _PLACEMENTS = {
     trainer_pb2.DROPOUT_PLACEMENT_HEAD: DropoutPlacement.HEAD,
@@ -27,6 +27,17 @@ _MAX_EPOCHS = 10_000
 _MAX_BATCH_SIZE = 1024
 
 
+def checked_training(
+    kind: "common_pb2.ReleaseKind.ValueType", config: trainer_pb2.TrainingConfig
+) -> TrainingSpec:
+    """Return the training that a configuration stands for, with every choice made.
+
+    Raises:
+        InvalidInputError: A field is missing or out of range; says what is allowed.
+    """
+    return _training(config, _base(kind, config.preset))
+
+
 def retraining_spec(request: trainer_pb2.StartRetrainingRequest) -> RetrainingSpec:
     """Return what a retraining is asked to do, with every choice made.
 
@@ -34,7 +45,7 @@ def retraining_spec(request: trainer_pb2.StartRetrainingRequest) -> RetrainingSp
         InvalidInputError: A field is missing or out of range; says what is allowed.
     """
     config = request.config
-    training = _training(config, _base(request.kind, config.preset))
+    training = checked_training(request.kind, config)
     n_passes = config.n_passes or DEFAULT_PASSES
     if not 2 <= n_passes <= _MAX_PASSES:  # noqa: PLR2004  # one pass has no variance
         raise InvalidJobRequest(

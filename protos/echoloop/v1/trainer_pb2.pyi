@@ -207,6 +207,62 @@ class TrainingConfig(_message.Message):
 Global___TrainingConfig: _TypeAlias = TrainingConfig  # noqa: Y015
 
 @_typing.final
+class CheckTrainingRequest(_message.Message):
+    """Request of CheckTraining."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KIND_FIELD_NUMBER: _builtins.int
+    CONFIG_FIELD_NUMBER: _builtins.int
+    kind: _common_pb2.ReleaseKind.ValueType
+    """Segmenter or uncertainty model."""
+    @_builtins.property
+    def config(self) -> Global___TrainingConfig:
+        """What would be trained."""
+
+    def __init__(
+        self,
+        *,
+        kind: _common_pb2.ReleaseKind.ValueType = ...,
+        config: Global___TrainingConfig | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["config", b"config"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["config", b"config", "kind", b"kind"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CheckTrainingRequest: _TypeAlias = CheckTrainingRequest  # noqa: Y015
+
+@_typing.final
+class CheckTrainingResponse(_message.Message):
+    """Response of CheckTraining."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ARCHITECTURE_FIELD_NUMBER: _builtins.int
+    IMAGE_SIZE_FIELD_NUMBER: _builtins.int
+    image_size: _builtins.int
+    """Its working resolution, pixels a side."""
+    @_builtins.property
+    def architecture(self) -> _common_pb2.Architecture:
+        """Network that would be trained."""
+
+    def __init__(
+        self,
+        *,
+        architecture: _common_pb2.Architecture | None = ...,
+        image_size: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["architecture", b"architecture"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["architecture", b"architecture", "image_size", b"image_size"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CheckTrainingResponse: _TypeAlias = CheckTrainingResponse  # noqa: Y015
+
+@_typing.final
 class StartRetrainingRequest(_message.Message):
     """Request of StartRetraining."""
 

@@ -35,6 +35,11 @@ class TrainerServiceStub:
         Args:
             channel: A grpc.Channel.
         """
+        self.CheckTraining = channel.unary_unary(
+                '/echoloop.v1.TrainerService/CheckTraining',
+                request_serializer=echoloop_dot_v1_dot_trainer__pb2.CheckTrainingRequest.SerializeToString,
+                response_deserializer=echoloop_dot_v1_dot_trainer__pb2.CheckTrainingResponse.FromString,
+                _registered_method=True)
         self.StartRetraining = channel.unary_unary(
                 '/echoloop.v1.TrainerService/StartRetraining',
                 request_serializer=echoloop_dot_v1_dot_trainer__pb2.StartRetrainingRequest.SerializeToString,
@@ -75,6 +80,14 @@ class TrainerServiceStub:
 class TrainerServiceServicer:
     """Runs durable jobs, each in a process of its own, and publishes models to Triton.
     """
+
+    def CheckTraining(self, request, context):
+        """Says whether a training could be accepted, without starting one. INVALID_ARGUMENT with what is
+        allowed when it could not; takes seconds for a network that was never asked about.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
 
     def StartRetraining(self, request, context):
         """Trains, exports, publishes and verifies one model. Idempotent by request id.
@@ -129,6 +142,11 @@ class TrainerServiceServicer:
 
 def add_TrainerServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
+            'CheckTraining': grpc.unary_unary_rpc_method_handler(
+                    servicer.CheckTraining,
+                    request_deserializer=echoloop_dot_v1_dot_trainer__pb2.CheckTrainingRequest.FromString,
+                    response_serializer=echoloop_dot_v1_dot_trainer__pb2.CheckTrainingResponse.SerializeToString,
+            ),
             'StartRetraining': grpc.unary_unary_rpc_method_handler(
                     servicer.StartRetraining,
                     request_deserializer=echoloop_dot_v1_dot_trainer__pb2.StartRetrainingRequest.FromString,
@@ -175,6 +193,33 @@ def add_TrainerServiceServicer_to_server(servicer, server):
 class TrainerService:
     """Runs durable jobs, each in a process of its own, and publishes models to Triton.
     """
+
+    @staticmethod
+    def CheckTraining(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/echoloop.v1.TrainerService/CheckTraining',
+            echoloop_dot_v1_dot_trainer__pb2.CheckTrainingRequest.SerializeToString,
+            echoloop_dot_v1_dot_trainer__pb2.CheckTrainingResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
 
     @staticmethod
     def StartRetraining(request,

@@ -16,6 +16,10 @@ class TrainerServiceStub:
     """Runs durable jobs, each in a process of its own, and publishes models to Triton."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
+    CheckTraining: _aio.UnaryUnaryMultiCallable[_trainer_pb2.CheckTrainingRequest, _trainer_pb2.CheckTrainingResponse]
+    """Says whether a training could be accepted, without starting one. INVALID_ARGUMENT with what is
+    allowed when it could not; takes seconds for a network that was never asked about.
+    """
     StartRetraining: _aio.UnaryUnaryMultiCallable[_trainer_pb2.StartRetrainingRequest, _trainer_pb2.StartRetrainingResponse]
     """Trains, exports, publishes and verifies one model. Idempotent by request id."""
     StartEvaluation: _aio.UnaryUnaryMultiCallable[_trainer_pb2.StartEvaluationRequest, _trainer_pb2.StartEvaluationResponse]
@@ -35,6 +39,16 @@ class TrainerServiceStub:
 
 class TrainerServiceServicer(metaclass=_abc_1.ABCMeta):
     """Runs durable jobs, each in a process of its own, and publishes models to Triton."""
+
+    @_abc_1.abstractmethod
+    def CheckTraining(
+        self,
+        request: _trainer_pb2.CheckTrainingRequest,
+        context: _aio.ServicerContext[_trainer_pb2.CheckTrainingRequest, _abc.Awaitable[_trainer_pb2.CheckTrainingResponse]],
+    ) -> _abc.Awaitable[_trainer_pb2.CheckTrainingResponse]:
+        """Says whether a training could be accepted, without starting one. INVALID_ARGUMENT with what is
+        allowed when it could not; takes seconds for a network that was never asked about.
+        """
 
     @_abc_1.abstractmethod
     def StartRetraining(

@@ -59,6 +59,7 @@ class FakeTrainer(trainer_pb2_grpc.TrainerServiceServicer):
         evaluations: Every StartEvaluation request received, repeats included.
         resident: Versions last asked for, by model name.
         down: While true, every call ends with UNAVAILABLE.
+        unknown: Decoders that no network has.
     """
 
     def __init__(
@@ -72,6 +73,7 @@ class FakeTrainer(trainer_pb2_grpc.TrainerServiceServicer):
         self.evaluations: list[trainer_pb2.StartEvaluationRequest] = []
         self.resident: dict[str, tuple[int, ...]] = {}
         self.down = False
+        self.unknown: set[str] = set()
         self.steps = steps
         self.step_s = step_s
         self.iou = iou
@@ -111,6 +113,18 @@ class FakeTrainer(trainer_pb2_grpc.TrainerServiceServicer):
         await asyncio.gather(*tasks, return_exceptions=True)
 
     # ---- the service ---------------------------------------------------------------------------
+
+    async def CheckTraining(
+        self, request: trainer_pb2.CheckTrainingRequest, context: Any
+    ) -> trainer_pb2.CheckTrainingResponse:
+        """Accept every network but those with an unknown decoder."""
+        self._check_up()
+        decoder = request.config.architecture.decoder
+        if decoder in self.unknown:
+            raise InvalidInputError(
+                f"There is no decoder {decoder!r}.", reason="UNKNOWN_ARCHITECTURE"
+            )
+        return trainer_pb2.CheckTrainingResponse(architecture=request.config.architecture)
 
     async def StartRetraining(
         self, request: trainer_pb2.StartRetrainingRequest, context: Any

@@ -43,6 +43,7 @@ class GrpcTrainer:
     Args:
         channel: To the trainer.
         timeout_s: Of every call but the watch.
+        check_timeout_s: Of `check_training`, for which the trainer may have to build a network.
         retention_timeout_s: Of `set_resident`, which loads models.
     """
 
@@ -51,11 +52,26 @@ class GrpcTrainer:
         channel: grpc.aio.Channel,
         *,
         timeout_s: float = 30.0,
+        check_timeout_s: float = 120.0,
         retention_timeout_s: float = 120.0,
     ) -> None:
         self._stub = trainer_pb2_grpc.TrainerServiceStub(channel)
         self._timeout_s = timeout_s
+        self._check_timeout_s = check_timeout_s
         self._retention_timeout_s = retention_timeout_s
+
+    async def check_training(
+        self, kind: ReleaseKind, preset: str, architecture: Architecture
+    ) -> None:
+        """Return if such a network could be trained."""
+        request = trainer_pb2.CheckTrainingRequest(
+            kind=_KINDS[kind],
+            config=trainer_pb2.TrainingConfig(
+                preset=preset, architecture=_architecture_to_proto(architecture)
+            ),
+        )
+        with reaching("trainer"):
+            await self._stub.CheckTraining(request, timeout=self._check_timeout_s)
 
     async def start_training(self, order: TrainingOrder) -> Job:
         """Start a training, or return the job of the same request id."""

@@ -12,7 +12,9 @@ from echoloop.v1 import coordinator_pb2, coordinator_pb2_grpc
 from services.coordinator.domain.campaign import Campaign, CampaignState
 from services.coordinator.domain.phase import PhaseState
 from services.coordinator.domain.ports import PageRequest, Stores
+from services.coordinator.domain.ports.trainer import Trainer
 from services.coordinator.domain.querying import verify_batch
+from services.coordinator.domain.releases import ReleaseKind
 from services.coordinator.domain.selection import SelectionCheck
 from services.coordinator.driver import DRIVERS, ChangeNotifier, ProgressBoard
 from services.coordinator.rpc import enums
@@ -45,6 +47,7 @@ class CoordinatorServicer(coordinator_pb2_grpc.CoordinatorServiceServicer):
 
     Args:
         stores: State.
+        trainer: Asked whether the networks of a new campaign exist.
         blobs: Where imported files are put.
         notifier: Told of changes; wakes watches and drivers.
         board: Progress of the steps.
@@ -55,14 +58,16 @@ class CoordinatorServicer(coordinator_pb2_grpc.CoordinatorServiceServicer):
     def __init__(
         self,
         stores: Stores,
+        trainer: Trainer,
         blobs: BlobStore,
         notifier: ChangeNotifier,
         board: ProgressBoard,
-        executor: Executor,
         *,
+        executor: Executor,
         poll_s: float = 2.0,
     ) -> None:
         self._stores = stores
+        self._trainer = trainer
         self._blobs = blobs
         self._notifier = notifier
         self._board = board
@@ -108,10 +113,18 @@ class CoordinatorServicer(coordinator_pb2_grpc.CoordinatorServiceServicer):
         self, request: coordinator_pb2.CreateCampaignRequest, context: Any
     ) -> coordinator_pb2.CreateCampaignResponse:
         """Create a campaign in DRAFT."""
+        config = config_from_message(request.config)
+        # Now, not in the first training: by then readers have drawn the initial labels.
+        for kind, architecture in (
+            (ReleaseKind.SEGMENTER, config.segmenter),
+            (ReleaseKind.UNCERTAINTY, config.uncertainty),
+        ):
+            if architecture is not None:
+                await self._trainer.check_training(kind, config.preset, architecture)
         campaign = await asyncio.to_thread(
             self._stores.campaigns.create,
             request.name,
-            config_from_message(request.config),
+            config,
             request_id=request.request_id,
         )
         return coordinator_pb2.CreateCampaignResponse(campaign=self._changed(campaign))

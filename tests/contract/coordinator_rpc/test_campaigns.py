@@ -64,6 +64,19 @@ async def test_an_unknown_data_set_is_not_found(hospital: Hospital) -> None:
     assert (await refused(hospital.create(dataset="nope")))[:2] == (NOT_FOUND, "DATASET_NOT_FOUND")
 
 
+async def test_a_network_that_does_not_exist_is_refused_before_anyone_labels(
+    hospital: Hospital,
+) -> None:
+    await hospital.import_study()
+    hospital.trainer.unknown.add("Unets")
+    network = common_pb2.Architecture(decoder="Unets", encoder="resnet18")
+    for field in ("segmenter", "uncertainty"):
+        code, reason, _ = await refused(hospital.create(**{field: network}))
+        assert (code, reason) == (INVALID, "UNKNOWN_ARCHITECTURE")
+    network.decoder = "Unet"
+    assert (await hospital.create(segmenter=network)).config.segmenter == network
+
+
 async def test_a_name_is_given_once_and_a_repeated_request_gets_the_first_answer(
     hospital: Hospital,
 ) -> None:

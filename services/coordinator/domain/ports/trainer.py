@@ -159,6 +159,15 @@ class Trainer(Protocol):
     no more work, and NotFoundError for a job that it does not (or no longer) know.
     """
 
+    async def check_training(
+        self, kind: ReleaseKind, preset: str, architecture: Architecture
+    ) -> None:
+        """Return if such a network could be trained.
+
+        Raises:
+            InvalidInputError: It could not; the text says what is allowed.
+        """
+
     async def start_training(self, order: TrainingOrder) -> Job:
         """Start a training, or return the job that the order's request id started before."""
 

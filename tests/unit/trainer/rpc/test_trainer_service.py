@@ -334,6 +334,18 @@ async def test_a_wrong_page_is_refused(service: Service, request_: pb.ListJobsRe
     assert isinstance(await service.error(service.stub.ListJobs(request_)), InvalidInputError)
 
 
+async def test_a_training_is_checked_without_being_started(service: Service) -> None:
+    request = pb.CheckTrainingRequest(kind=SEGMENTER, config=pb.TrainingConfig(preset="demo"))
+    answer = await service.stub.CheckTraining(request)
+    assert (answer.architecture.decoder, answer.image_size) == ("Linknet", 64)
+    request.config.architecture.decoder = "Unets"
+    request.config.architecture.encoder = "resnet18"
+    error = await service.error(service.stub.CheckTraining(request))
+    assert isinstance(error, InvalidInputError)
+    assert "Unet" in error.message
+    assert not (await service.stub.ListJobs(pb.ListJobsRequest())).jobs
+
+
 async def test_resident_versions_are_passed_on(service: Service) -> None:
     request = pb.SetResidentVersionsRequest(model="lv_segmenter", versions=[3, 1])
     answer = await service.stub.SetResidentVersions(request)
