@@ -95,9 +95,8 @@ def test_nothing_runs_and_nothing_is_locked_after_the_demo(
 
 
 def test_the_same_seed_and_data_give_the_same_query_batches(cli: Cli, tiny_study: Path) -> None:
-    cli.ok("import", str(tiny_study), "--dataset", "again")
     budget = [*SHRUNKEN[:4], "--label-budget", "10", *SHRUNKEN[6:], "--target-iou", "0.95"]
-    cli.ok("campaign", "create", "again", "--dataset", "again", *budget, "--start")
+    cli.ok("campaign", "create", "again", "--dataset", "demo", *budget, "--start")
     counts = cli.ok("oracle", "--masks", str(tiny_study), "--campaign", "again")
     assert counts["submitted"] == 10
     first, second = (_batches(cli, name) for name in ("demo", "again"))
