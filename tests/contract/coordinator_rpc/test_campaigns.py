@@ -70,8 +70,8 @@ async def test_a_network_that_does_not_exist_is_refused_before_anyone_labels(
     await hospital.import_study()
     hospital.trainer.unknown.add("Unets")
     network = common_pb2.Architecture(decoder="Unets", encoder="resnet18")
-    for field in ("segmenter", "uncertainty"):
-        code, reason, _ = await refused(hospital.create(**{field: network}))
+    for creation in (hospital.create(segmenter=network), hospital.create(uncertainty=network)):
+        code, reason, _ = await refused(creation)
         assert (code, reason) == (INVALID, "UNKNOWN_ARCHITECTURE")
     network.decoder = "Unet"
     assert (await hospital.create(segmenter=network)).config.segmenter == network

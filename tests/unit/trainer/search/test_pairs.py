@@ -46,5 +46,5 @@ def test_an_invalid_pair_is_refused_with_its_reason() -> None:
 
 
 def test_a_pair_of_an_unknown_encoder_is_refused() -> None:
-    with pytest.raises(UnknownArchitecture, match="did you mean resnet18"):
+    with pytest.raises(UnknownArchitecture, match="Did you mean resnet18"):
         find_pair("PAN", "resnet19")

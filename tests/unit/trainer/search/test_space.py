@@ -147,7 +147,7 @@ def test_an_unbuildable_pair_stated_by_name_is_refused_with_the_reason() -> None
 
 @pytest.mark.parametrize("names", [{"encoders": ["resnet33"]}, {"pairs": ["PAN+resnet33"]}])
 def test_an_unknown_encoder_is_refused_with_names_like_it(names: dict[str, list[str]]) -> None:
-    with pytest.raises(UnknownArchitecture, match=r"did you mean .*resnet34"):
+    with pytest.raises(UnknownArchitecture, match=r"Did you mean .*resnet34"):
         SearchSpace.define(**names)  # type: ignore[arg-type]
 
 
