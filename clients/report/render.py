@@ -108,7 +108,7 @@ def _release_rows(content: ReportContent) -> list[dict[str, Any]]:
             "champion": release.state == release_pb2.RELEASE_STATE_CHAMPION,
             "labeled": release.labeled,
             "iou": release.test_iou if release.HasField("test_iou") else None,
-            "model": f"{release.model.model} / {release.model.version}",
+            "model": f"{release.model.model}/{release.model.version}",
             "digest": release.model.digest[:12],
             "network": _network(release.architecture),
         }
@@ -117,8 +117,9 @@ def _release_rows(content: ReportContent) -> list[dict[str, Any]]:
 
 
 def _network(architecture: common_pb2.Architecture) -> str:
-    weights = architecture.encoder_weights or "from scratch"
-    return f"{architecture.decoder} / {architecture.encoder}, {weights}"
+    name = f"{architecture.decoder}/{architecture.encoder}"
+    weights = architecture.encoder_weights
+    return f"{name}, {weights} weights" if weights else name
 
 
 def _total_seconds(content: ReportContent) -> float | None:

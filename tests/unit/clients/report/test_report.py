@@ -117,7 +117,7 @@ def test_a_report_shows_curve_phases_overlays_uncertainty_and_releases() -> None
     assert html.count("<svg") == 2
     assert html.count("data:image/jpeg;base64,") == 4
     numbers = ("80.0 %", "+5.0", "512", "2.51.0", "40 frames")
-    texts = ("f1", "f2", "lv_segmenter / 3", "champion", "verified", "label budget was spent")
+    texts = ("f1", "f2", "lv_segmenter/3", "champion", "verified", "label budget was spent")
     for text in (*numbers, *texts, "Taken on two cores."):
         assert text in html, text
 
