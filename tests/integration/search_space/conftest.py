@@ -1,4 +1,4 @@
-"""Holds these tests back until the survey has recorded the pairs; delete this file with that commit.
+"""Holds these tests back until the survey has recorded the pairs; delete it with that commit.
 
 `python -m trainer.adapters.architecture_survey` and `... .export_survey` record what they check.
 """
