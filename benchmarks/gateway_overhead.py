@@ -38,12 +38,12 @@ import grpc
 import numpy as np
 import onnxruntime
 
+from benchmarks.service_process import service_process
 from benchmarks.serving_stack import (
     ProcessorTime,
     export_segmenter,
     machine,
     percentile,
-    service_process,
     triton_server,
     write_result,
 )

@@ -30,11 +30,11 @@ import grpc
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.service_process import service_process
 from benchmarks.serving_stack import (
     ProcessorTime,
     export_uncertainty,
     machine,
-    service_process,
     triton_server,
     write_result,
 )

@@ -2,7 +2,6 @@
 
 import json
 import os
-import subprocess
 import sys
 import tempfile
 import time
@@ -27,7 +26,6 @@ __all__ = [
     "export_uncertainty",
     "machine",
     "percentile",
-    "service_process",
     "triton_server",
     "write_result",
 ]
@@ -93,40 +91,6 @@ def triton_server(
                     raise TimeoutError(server.log_tail())
                 time.sleep(0.1)
             yield server
-
-
-@contextmanager
-def service_process(module: str, settings: Mapping[str, str]) -> Iterator[str]:
-    """Run a service as users do, in a process of its own; yields its `host:port`.
-
-    Args:
-        module: For example `services.gateway.main`.
-        settings: Environment variables; addresses are chosen here.
-    """
-    prefix = f"ECHOLOOP_{module.split('.')[1].upper()}_"
-    with tempfile.TemporaryDirectory() as folder:
-        ready = Path(folder, "ready.json")
-        environment = {
-            **os.environ,
-            f"{prefix}LISTEN": "127.0.0.1:0",
-            f"{prefix}METRICS_LISTEN": "127.0.0.1:0",
-            **{prefix + name: value for name, value in settings.items()},
-        }
-        process = subprocess.Popen(
-            [sys.executable, "-m", module, "--ready-file", str(ready)],
-            env=environment,
-            stderr=subprocess.DEVNULL,
-        )
-        try:
-            deadline = time.monotonic() + 60
-            while not ready.exists():
-                if process.poll() is not None or time.monotonic() > deadline:
-                    raise RuntimeError(f"{module} did not start")
-                time.sleep(0.05)
-            yield str(json.loads(ready.read_text())["listen"])
-        finally:
-            process.terminate()
-            process.wait(30)
 
 
 class ProcessorTime:
