@@ -7,7 +7,7 @@ can be piped.
 import json
 import sys
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, Final
 
 from rich.console import Console
 from rich.table import Table
@@ -18,6 +18,8 @@ from services.platform.errors import EchoLoopError
 from services.platform.rpc_errors import status_of
 
 __all__ = ["Output", "print_error"]
+
+_WIDEST: Final = 1000
 
 
 class Output:
@@ -72,10 +74,11 @@ class Output:
             )
         for row in rows:
             table.add_row(*(Text(cell) for cell in row))
-        if table.row_count:
-            self.console.print(table)
-        else:
+        if not table.row_count:
             self.console.print(empty)
+            return
+        # Ids are there to be copied: a line that the terminal wraps is better than a cut cell.
+        Console(highlight=False, width=_WIDEST).print(table)
 
     def note(self, text: str) -> None:
         """Say something to the person at the terminal; silent in JSON mode."""
