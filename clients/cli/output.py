@@ -40,7 +40,7 @@ class Output:
             self.line(value)
             return
         for line in lines:
-            self.console.print(line)
+            self.console.print(line, markup=False)
 
     def line(self, value: Any) -> None:
         """Print one JSON value on one line, at once; for streams."""
@@ -83,7 +83,7 @@ class Output:
     def note(self, text: str) -> None:
         """Say something to the person at the terminal; silent in JSON mode."""
         if not self.as_json:
-            self.notes.print(text)
+            self.notes.print(text, markup=False)
 
     def error(self, error: EchoLoopError, *, subject: str = "") -> None:
         """Print an error that does not end the command, such as that of one file among many."""

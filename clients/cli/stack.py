@@ -9,6 +9,7 @@ from types import FrameType
 from typing import Annotated, Final
 
 import typer
+from rich.markup import escape
 
 from clients import words
 from clients.cli.output import Output
@@ -132,7 +133,7 @@ def status(session: Session) -> None:
     )
     if not session.output.as_json:
         for line in serving:
-            session.output.console.print(line)
+            session.output.console.print(line, markup=False)
     if not healthy:
         raise StackNotHealthy(
             "Not every process answers. Start the stack with `echoloop up`, or read its logs."
@@ -195,7 +196,7 @@ def _reporter(output: Output) -> Callable[[StackEvent], None]:
         if output.as_json:
             output.line({"process": event.process, "event": event.kind, "text": event.text})
         elif event.kind != "starting":
-            output.notes.print(f"{_MARKS[event.kind]} {event.process:<12} {event.text}")
+            output.notes.print(f"{_MARKS[event.kind]} {event.process:<12} {escape(event.text)}")
 
     return report
 
