@@ -72,6 +72,8 @@ def run(arguments: list[str]) -> int:
             return _usage_error(error, as_json=as_json)
         print_error(InternalError(_unexpected()), as_json=as_json)
         return _REFUSED
+    if status == _INTERRUPTED:  # typer turns Ctrl-C into this status
+        sys.stderr.write("Interrupted.\n")
     return status if isinstance(status, int) else 0
 
 
