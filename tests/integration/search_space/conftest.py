@@ -1,10 +1,11 @@
-"""Holds these tests back until the survey has recorded the pairs; delete it with that commit.
+"""Holds these tests back until the export survey has recorded every decoder.
 
-`python -m trainer.adapters.architecture_survey` and `... .export_survey` record what they check.
+`python -m trainer.adapters.export_survey` records what they check, in the catalog's order; it goes
+on where it stopped. Delete this file with the commit that completes `exports.json`.
 """
 
 from importlib import resources
 
-_RECORDED = resources.files("trainer.domain.search").joinpath("pairs.json").is_file()
+_EXPORTS = resources.files("trainer.domain.search").joinpath("exports.json").read_text()
 
-collect_ignore_glob = [] if _RECORDED else ["test_*.py"]
+collect_ignore_glob = [] if '"MAnet"' in _EXPORTS else ["test_*.py"]
