@@ -93,7 +93,7 @@ def test_report_describes_the_file_and_the_probe_reproduces(
     assert largest_difference(expected, actual) <= report.tolerance
 
 
-def test_scores_are_the_same_bits_in_every_batch_and_number_of_threads(
+def test_scores_are_the_same_in_every_batch_and_number_of_threads(
     uncertainty: ExportReport,
 ) -> None:
     with np.load(uncertainty.probe) as probe:
