@@ -56,15 +56,15 @@ class Trainer:
         """Add the servicer and run jobs for the length of the block."""
         settings = self._settings
         with _only_trainer_of(settings.artifacts):
-            engine = await asyncio.to_thread(open_database, settings.database_url)
+            database = await asyncio.to_thread(open_database, settings.database_url)
             repository = await asyncio.to_thread(
                 ModelRepository,
                 settings.model_repository,
                 settings.artifacts / "archive",
                 settings.repository_skeleton,
             )
-            ledger = SqlVersionLedger(engine)
-            registry = JobRegistry(SqlJobStore(engine), self._metrics)
+            ledger = SqlVersionLedger(database)
+            registry = JobRegistry(SqlJobStore(database), self._metrics)
             async with (
                 TritonControl(settings.triton, load_timeout_s=settings.load_timeout_s) as control,
                 TritonClient(settings.triton) as triton,
@@ -98,7 +98,7 @@ class Trainer:
                         yield
                 finally:
                     await starter.close()
-            engine.dispose()
+            database.close()
 
     def drain(self) -> None:
         """End watch streams, which would otherwise last as long as their jobs."""

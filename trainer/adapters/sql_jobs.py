@@ -2,10 +2,10 @@
 
 import uuid
 from collections.abc import Callable, Collection, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Engine, Row, Select, and_, insert, or_, select
+from sqlalchemy import ColumnElement, Connection, Row, Select, and_, insert, or_, select
 from sqlalchemy import update as sql_update
 from sqlalchemy.exc import IntegrityError
 
@@ -18,7 +18,7 @@ from trainer.adapters.job_json import (
     load_result,
     load_spec,
 )
-from trainer.adapters.sql_database import transaction
+from trainer.adapters.sql_database import TrainerDatabase
 from trainer.adapters.sql_schema import JOBS
 from trainer.jobs.errors import IllegalJobTransition, JobNotFound, RequestIdReused
 from trainer.jobs.job import Job, JobKind, JobState, Progress, advance
@@ -28,7 +28,6 @@ from trainer.jobs.store import JobCursor
 
 __all__ = ["SqlJobStore"]
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _COLUMNS = tuple(column for column in JOBS.c if column.name not in ("spec", "request_id"))
 
 
@@ -44,18 +43,18 @@ class SqlJobStore:
     """`trainer.jobs.store.JobStore` in two tables of an SQL database.
 
     Args:
-        engine: From `open_database`.
+        database: From `open_database`.
         now: Clock, aware.
         new_id: Makes job ids.
     """
 
     def __init__(
         self,
-        engine: Engine,
+        database: TrainerDatabase,
         now: Callable[[], datetime] = _utc_now,
         new_id: Callable[[], str] = _new_id,
     ) -> None:
-        self._engine = engine
+        self._database = database
         self._now = now
         self._new_id = new_id
 
@@ -76,11 +75,11 @@ class SqlJobStore:
             "attempts": 0,
             "crashes": 0,
             "cancel_requested": False,
-            "create_time_us": _to_us(self._now()),
+            "create_time_us": self._now(),
             "revision": 1,
         }
         try:
-            with transaction(self._engine) as connection:
+            with self._database.writing() as connection:
                 connection.execute(insert(JOBS).values(values))
                 return _read(connection, job_id)
         except IntegrityError:  # the request id exists
@@ -88,13 +87,13 @@ class SqlJobStore:
 
     def get(self, job_id: str) -> Job:
         """See `JobStore.get`."""
-        with transaction(self._engine) as connection:
+        with self._database.reading() as connection:
             return _read(connection, job_id)
 
     def spec(self, job_id: str) -> JobSpec:
         """See `JobStore.spec`."""
         query = select(JOBS.c.kind, JOBS.c.spec).where(JOBS.c.id == job_id)
-        with transaction(self._engine) as connection:
+        with self._database.reading() as connection:
             row = connection.execute(query).one_or_none()
         if row is None:
             raise _not_found()
@@ -133,7 +132,7 @@ class SqlJobStore:
 
     def request_cancel(self, job_id: str) -> Job:
         """See `JobStore.request_cancel`."""
-        with transaction(self._engine) as connection:
+        with self._database.writing() as connection:
             job = _read(connection, job_id, lock=True)
             if job.state is JobState.QUEUED:
                 _update(connection, job, self._ending(job.state, JobState.CANCELLED))
@@ -156,7 +155,7 @@ class SqlJobStore:
 
     def _of_request(self, request_id: str, spec: str, campaign: str) -> Job:
         query = select(JOBS).where(JOBS.c.request_id == request_id)
-        with transaction(self._engine) as connection:
+        with self._database.reading() as connection:
             row = connection.execute(query).one()
         if row.spec != spec or row.campaign != campaign:
             raise RequestIdReused(
@@ -165,7 +164,7 @@ class SqlJobStore:
         return _job_of(row)
 
     def _move(self, job_id: str, after: JobState, values: dict[str, Any] | None = None) -> Job:
-        with transaction(self._engine) as connection:
+        with self._database.writing() as connection:
             job = _read(connection, job_id, lock=True)
             _update(connection, job, (values or {}) | self._ending(job.state, after))
             return _read(connection, job_id)
@@ -173,17 +172,17 @@ class SqlJobStore:
     def _ending(self, before: JobState, after: JobState) -> dict[str, Any]:
         values: dict[str, Any] = {"state": advance(before, after)}
         if after is not JobState.RUNNING:
-            values["end_time_us"] = _to_us(self._now())
+            values["end_time_us"] = self._now()
         return values
 
     def _change(self, job_id: str, values: dict[str, Any], *conditions: ColumnElement[bool]) -> Job:
         change = sql_update(JOBS).where(JOBS.c.id == job_id, *conditions)
-        with transaction(self._engine) as connection:
+        with self._database.writing() as connection:
             connection.execute(change.values(values | {"revision": JOBS.c.revision + 1}))
             return _read(connection, job_id)
 
     def _list(self, query: Select[Any]) -> Sequence[Job]:
-        with transaction(self._engine) as connection:
+        with self._database.reading() as connection:
             return [_job_of(row, brief=True) for row in connection.execute(query)]
 
 
@@ -221,26 +220,18 @@ def _job_of(row: Row[Any], *, brief: bool = False) -> Job:
         attempts=row.attempts,
         crashes=row.crashes,
         cancel_requested=row.cancel_requested,
-        create_time=_from_us(row.create_time_us),
-        end_time=None if row.end_time_us is None else _from_us(row.end_time_us),
+        create_time=row.create_time_us,
+        end_time=row.end_time_us,
         revision=row.revision,
     )
 
 
 def _older_than(cursor: JobCursor) -> ColumnElement[bool]:
-    created = _to_us(cursor.create_time)
+    created = JOBS.c.create_time_us
     return or_(
-        JOBS.c.create_time_us < created,
-        and_(JOBS.c.create_time_us == created, JOBS.c.id < cursor.id),
+        created < cursor.create_time,
+        and_(created == cursor.create_time, JOBS.c.id < cursor.id),
     )
-
-
-def _to_us(moment: datetime) -> int:
-    return (moment - _EPOCH) // timedelta(microseconds=1)
-
-
-def _from_us(microseconds: int) -> datetime:
-    return _EPOCH + timedelta(microseconds=microseconds)
 
 
 def _not_found() -> JobNotFound:

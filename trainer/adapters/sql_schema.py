@@ -17,16 +17,12 @@ from sqlalchemy import (
     Text,
 )
 
+from services.platform.columns import UtcTime
+from services.platform.database import NAMING_CONVENTION
+
 __all__ = ["JOBS", "METADATA", "VERSIONS"]
 
-METADATA = MetaData(
-    naming_convention={
-        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
-        "pk": "pk_%(table_name)s",
-    }
-)
+METADATA = MetaData(naming_convention=NAMING_CONVENTION)
 
 JOBS = Table(
     "trainer_jobs",
@@ -44,9 +40,8 @@ JOBS = Table(
     Column("attempts", Integer, nullable=False),
     Column("crashes", Integer, nullable=False),
     Column("cancel_requested", Boolean, nullable=False),
-    # Microseconds since 1970, UTC: the same on every database, and exact in page tokens.
-    Column("create_time_us", BigInteger, nullable=False),
-    Column("end_time_us", BigInteger),
+    Column("create_time_us", UtcTime, nullable=False),
+    Column("end_time_us", UtcTime),
     Column("revision", BigInteger, nullable=False),
     Index(None, "state", "create_time_us"),
     Index(None, "campaign", "create_time_us", "id"),

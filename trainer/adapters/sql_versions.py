@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Row, and_, func, insert, select, text
+from sqlalchemy import Connection, Row, and_, func, insert, select, text
 from sqlalchemy import update as sql_update
 
-from trainer.adapters.sql_database import transaction
+from trainer.adapters.sql_database import TrainerDatabase
 from trainer.adapters.sql_schema import VERSIONS
 from trainer.jobs.errors import IllegalJobTransition, VersionNotFound
 from trainer.jobs.results import Verification
@@ -20,11 +20,11 @@ class SqlVersionLedger:
     """`trainer.jobs.store.VersionLedger` in an SQL database.
 
     Args:
-        engine: From `open_database`.
+        database: From `open_database`.
     """
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+    def __init__(self, database: TrainerDatabase) -> None:
+        self._database = database
 
     def reserve(self, job_id: str, model: str, digest: str, floor: int) -> VersionRecord:
         """See `VersionLedger.reserve`."""
@@ -33,7 +33,7 @@ class SqlVersionLedger:
             VERSIONS.c.model == model,
             VERSIONS.c.state != VersionState.WITHDRAWN,
         )
-        with transaction(self._engine) as connection:
+        with self._database.writing() as connection:
             _lock(connection)
             for row in connection.execute(select(VERSIONS).where(of_job)).all():
                 if row.digest == digest:
@@ -62,7 +62,7 @@ class SqlVersionLedger:
     def publish(self, verification: Verification) -> VersionRecord:
         """See `VersionLedger.publish`."""
         version = verification.version
-        with transaction(self._engine) as connection:
+        with self._database.writing() as connection:
             row = _row(connection, version.model, version.version)
             if row is None:
                 raise VersionNotFound(
@@ -87,7 +87,7 @@ class SqlVersionLedger:
 
     def withdraw(self, version: ModelVersion) -> None:
         """See `VersionLedger.withdraw`."""
-        with transaction(self._engine) as connection:
+        with self._database.writing() as connection:
             connection.execute(
                 sql_update(VERSIONS)
                 .where(_is(version), VERSIONS.c.state == VersionState.RESERVED)
@@ -96,7 +96,7 @@ class SqlVersionLedger:
 
     def find(self, model: str, version: int) -> VersionRecord | None:
         """See `VersionLedger.find`."""
-        with transaction(self._engine) as connection:
+        with self._database.reading() as connection:
             row = _row(connection, model, version)
         return None if row is None else _record_of(row)
 
@@ -107,7 +107,7 @@ class SqlVersionLedger:
             .where(VERSIONS.c.state == VersionState.RESERVED)
             .order_by(VERSIONS.c.model, VERSIONS.c.version)
         )
-        with transaction(self._engine) as connection:
+        with self._database.reading() as connection:
             return [_record_of(row) for row in connection.execute(query)]
 
 

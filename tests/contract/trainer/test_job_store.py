@@ -6,9 +6,8 @@ from datetime import UTC, datetime, timedelta
 from itertools import count
 
 import pytest
-from sqlalchemy import Engine
 
-from trainer.adapters.sql_database import open_database
+from trainer.adapters.sql_database import TrainerDatabase, open_database
 from trainer.adapters.sql_jobs import SqlJobStore
 from trainer.adapters.sql_versions import SqlVersionLedger
 from trainer.domain.specs import DropoutSpec, ModelSpec, TrainingSpec
@@ -54,20 +53,20 @@ class Clock:
 
 
 @pytest.fixture
-def engine(database_url: str) -> Iterator[Engine]:
+def database(database_url: str) -> Iterator[TrainerDatabase]:
     opened = open_database(database_url)
     yield opened
-    opened.dispose()
+    opened.close()
 
 
 @pytest.fixture
-def store(engine: Engine) -> SqlJobStore:
-    return SqlJobStore(engine, Clock())
+def store(database: TrainerDatabase) -> SqlJobStore:
+    return SqlJobStore(database, Clock())
 
 
 @pytest.fixture
-def ledger(engine: Engine) -> SqlVersionLedger:
-    return SqlVersionLedger(engine)
+def ledger(database: TrainerDatabase) -> SqlVersionLedger:
+    return SqlVersionLedger(database)
 
 
 def running(store: SqlJobStore, request_id: str = "r1") -> Job:
@@ -179,8 +178,8 @@ def test_pages_are_newest_first_complete_and_by_campaign(store: SqlJobStore) -> 
     assert list(store.page("c1", 10, None)) == made[1::2][::-1]
 
 
-def test_pages_split_jobs_of_the_same_instant_without_loss(engine: Engine) -> None:
-    store = SqlJobStore(engine, lambda: START)
+def test_pages_split_jobs_of_the_same_instant_without_loss(database: TrainerDatabase) -> None:
+    store = SqlJobStore(database, lambda: START)
     made = {store.create(f"r{n}", RETRAINING, "").id for n in range(5)}
     first = store.page("", 2, None)
     rest = store.page("", 5, JobCursor(first[-1].create_time, first[-1].id))
@@ -271,6 +270,6 @@ def test_a_version_that_was_never_reserved_cannot_be_published(ledger: SqlVersio
 
 def test_everything_survives_reopening(database_url: str, store: SqlJobStore) -> None:
     job = running(store)
-    engine = open_database(database_url)
-    assert SqlJobStore(engine).get(job.id) == job
-    engine.dispose()
+    database = open_database(database_url)
+    assert SqlJobStore(database).get(job.id) == job
+    database.close()

@@ -57,9 +57,9 @@ class World:
         self.triton = triton
         self.folder = folder
         self.client = client
-        self.engine = open_database(f"sqlite:///{folder / 'db'}")
-        self.jobs = SqlJobStore(self.engine)
-        self.ledger = SqlVersionLedger(self.engine)
+        self.database = open_database(f"sqlite:///{folder / 'db'}")
+        self.jobs = SqlJobStore(self.database)
+        self.ledger = SqlVersionLedger(self.database)
         # Beside the repository: retiring renames.
         archive = triton.staging / folder.name
         self.repository = ModelRepository(triton.repository, archive, triton.repository)
@@ -119,7 +119,7 @@ async def world(triton: TritonHandle, tmp_path: Path) -> AsyncIterator[World]:
         yield made
         for model in made.repository.models:
             await made.publisher.set_resident(model, ())
-        made.engine.dispose()
+        made.database.close()
 
 
 async def test_a_published_version_answers_as_its_graph_does(world: World) -> None:

@@ -9,11 +9,11 @@ import sqlalchemy as sa
 from pydantic import TypeAdapter
 from pydantic_core import to_json
 
-from services.coordinator.adapters.sql.columns import UtcTime
 from services.coordinator.adapters.sql.database import Database
 from services.coordinator.adapters.sql.schema import calls
 from services.coordinator.domain.errors import InvalidArgument, RequestIdReused
 from services.coordinator.domain.ports import Clock
+from services.platform.columns import UtcTime
 
 __all__ = ["Calls"]
 

@@ -17,13 +17,14 @@ from sqlalchemy import (
     text,
 )
 
-from services.coordinator.adapters.sql.columns import Counter, Key, UtcTime, choice
 from services.coordinator.domain.acquisition import AcquisitionFunction
 from services.coordinator.domain.annotation import AnnotationState, SkipReason
 from services.coordinator.domain.campaign import CampaignState, StopReason
 from services.coordinator.domain.frames import Pool, Split
 from services.coordinator.domain.phase import PhaseState
 from services.coordinator.domain.releases import ReleaseKind, ReleaseState
+from services.platform.columns import Counter, Key, UtcTime, choice
+from services.platform.database import NAMING_CONVENTION
 
 __all__ = [
     "calls",
@@ -45,15 +46,7 @@ __all__ = [
     "selections",
 ]
 
-metadata = MetaData(
-    naming_convention={
-        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
-        "pk": "pk_%(table_name)s",
-        "ck": "ck_%(table_name)s_%(constraint_name)s",
-    }
-)
+metadata = MetaData(naming_convention=NAMING_CONVENTION)
 
 datasets = Table(
     "datasets",

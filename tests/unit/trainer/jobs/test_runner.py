@@ -32,8 +32,8 @@ class Bench:
     """A store that outlives runners, and the parts of the runner at hand."""
 
     def __init__(self, url: str) -> None:
-        self.engine = open_database(url)
-        self.store = SqlJobStore(self.engine)
+        self.database = open_database(url)
+        self.store = SqlJobStore(self.database)
         self.restart()
 
     def restart(self) -> None:
@@ -70,7 +70,7 @@ class Bench:
 async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
     made = Bench(f"sqlite:///{tmp_path / 'db'}")
     yield made
-    made.engine.dispose()
+    made.database.close()
 
 
 async def test_a_retraining_ends_with_its_published_version(bench: Bench) -> None:

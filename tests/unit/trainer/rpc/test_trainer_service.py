@@ -97,8 +97,8 @@ def retraining(request_id: str = "r1", **changes: Any) -> pb.StartRetrainingRequ
 
 @asynccontextmanager
 async def served(url: str) -> AsyncIterator[Service]:
-    engine = open_database(url)
-    store, ledger = SqlJobStore(engine), SqlVersionLedger(engine)
+    database = open_database(url)
+    store, ledger = SqlJobStore(database), SqlVersionLedger(database)
     registry, workers, residency = JobRegistry(store), FakeWorkers(), RememberedResidency()
     runner = JobRunner(registry, workers, FakePublisher())
     desk = JobDesk(registry, runner, ledger, OneArchitectureMissing(), residency)
@@ -111,7 +111,7 @@ async def served(url: str) -> AsyncIterator[Service]:
 
     async with serve(register) as channel:
         yield Service(TrainerServiceStub(channel), store, ledger, workers, residency)
-    engine.dispose()
+    database.close()
 
 
 @pytest.fixture
