@@ -38,15 +38,9 @@ import grpc
 import numpy as np
 import onnxruntime
 
+from benchmarks.results import machine, percentile, write_result
 from benchmarks.service_process import service_process
-from benchmarks.serving_stack import (
-    ProcessorTime,
-    export_segmenter,
-    machine,
-    percentile,
-    triton_server,
-    write_result,
-)
+from benchmarks.serving_stack import ProcessorTime, export_segmenter, triton_server
 from echoloop.v1 import segmentation_pb2, segmentation_pb2_grpc
 from services.gateway.fake_coordinator import serve_fake_coordinator
 from services.platform.images import decode_gray, encode_gray_png, network_input

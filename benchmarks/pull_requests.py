@@ -22,8 +22,6 @@ import argparse
 import gc
 import itertools
 import json
-import os
-import platform
 import sqlite3
 import sys
 import tempfile
@@ -39,6 +37,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from benchmarks.results import machine, write_result
 from benchmarks.service_process import service_process
 from clients.client import Addresses, EchoLoopClient
 from clients.connection import Connection, Patience
@@ -64,7 +63,6 @@ IMPORT_BATCH = 500
 SCORE_BATCH = 500
 PULL_LIMIT_MS = 20.0
 PAGE_LIMIT_MS = 50.0
-OUT = Path(__file__).parent / "out" / "pull_requests.json"
 
 
 @dataclass(frozen=True)
@@ -119,8 +117,7 @@ def main() -> int:
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="echoloop-bench-") as folder:
         report = run(Path(folder), pulls=arguments.pulls, distinct=arguments.distinct)
-    OUT.parent.mkdir(parents=True, exist_ok=True)
-    OUT.write_text(json.dumps(report, indent=2) + "\n")
+    write_result("pull_requests", report)
     print(json.dumps(report, indent=2))
     return 0 if report["passed"] else 1
 
@@ -169,10 +166,8 @@ def run(folder: Path, *, pulls: int, distinct: int) -> dict[str, object]:
         "ratio_store_call_to_bare_select_p50": round(pulled["store_call"].p50_ms / bare, 1),
         "latency": {name: asdict(value) for name, value in {**pulled, **pages, **called}.items()},
         "seconds": {name: round(step.total_s, 2) for name, step in steps.items()},
-        "load_average": os.getloadavg()[0],
         "sqlite": sqlite3.sqlite_version,
-        "python": platform.python_version(),
-        "machine": platform.machine(),
+        "machine": machine(),
     }
 
 

@@ -30,14 +30,9 @@ import grpc
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.results import machine, write_result
 from benchmarks.service_process import service_process
-from benchmarks.serving_stack import (
-    ProcessorTime,
-    export_uncertainty,
-    machine,
-    triton_server,
-    write_result,
-)
+from benchmarks.serving_stack import ProcessorTime, export_uncertainty, triton_server
 from echoloop.v1 import common_pb2, uncertainty_pb2, uncertainty_pb2_grpc
 from services.platform.blobs import BlobStore
 from services.platform.images import decode_gray, encode_gray_png, network_input

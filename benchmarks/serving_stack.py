@@ -1,8 +1,6 @@
 """Real processes for benchmarks: Triton with given models, and services in front of it."""
 
-import json
 import os
-import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,13 +22,8 @@ __all__ = [
     "ProcessorTime",
     "export_segmenter",
     "export_uncertainty",
-    "machine",
-    "percentile",
     "triton_server",
-    "write_result",
 ]
-
-OUT = Path(__file__).resolve().parent / "out"
 
 
 def export_segmenter(decoder: str, encoder: str, image_size: int, destination: Path) -> Path:
@@ -129,26 +122,3 @@ class ProcessorTime:
                     family.add(child)
                     open_pids.append(child)
         return sum(ticks.get(pid, 0) for pid in family) / os.sysconf("SC_CLK_TCK")
-
-
-def percentile(values: list[float], share: float) -> float:
-    """Return the value below which that share of the values lies."""
-    ordered = sorted(values)
-    return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
-
-
-def machine() -> dict[str, object]:
-    """Say what the numbers were taken on."""
-    return {
-        "processors": len(os.sched_getaffinity(0)),
-        "load_average_before": os.getloadavg()[0],
-        "python": sys.version.split()[0],
-    }
-
-
-def write_result(name: str, result: Mapping[str, object]) -> Path:
-    """Write a result as JSON into benchmarks/out and return the file."""
-    OUT.mkdir(exist_ok=True)
-    path = OUT / f"{name}.json"
-    path.write_text(json.dumps(result, indent=2) + "\n")
-    return path

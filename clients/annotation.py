@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from clients.connection import Connection, new_request_id
-from clients.paging import every_item
+from clients.paging import PAGE_SIZE, every_item
 from echoloop.v1 import annotation_pb2 as pb
 
 __all__ = ["Annotation"]
@@ -107,7 +107,7 @@ class Annotation:
             lambda token: self._connection.call(
                 f"{_SERVICE}/ListRequests",
                 pb.ListRequestsRequest(
-                    campaign=campaign, state=state, page_size=1000, page_token=token
+                    campaign=campaign, state=state, page_size=PAGE_SIZE, page_token=token
                 ),
                 pb.ListRequestsResponse,
             ),

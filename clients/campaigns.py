@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from clients.connection import Connection, new_request_id
-from clients.paging import every_item
+from clients.paging import PAGE_SIZE, every_item
 from echoloop.v1 import coordinator_pb2 as pb
 from services.platform.errors import UnavailableError
 
@@ -45,7 +45,7 @@ class Campaigns:
         return every_item(
             lambda token: self._connection.call(
                 f"{_SERVICE}/ListCampaigns",
-                pb.ListCampaignsRequest(page_size=_PAGE_SIZE, page_token=token),
+                pb.ListCampaignsRequest(page_size=PAGE_SIZE, page_token=token),
                 pb.ListCampaignsResponse,
             ),
             lambda page: page.campaigns,
@@ -111,7 +111,7 @@ class Campaigns:
         return every_item(
             lambda token: self._connection.call(
                 f"{_SERVICE}/ListPhases",
-                pb.ListPhasesRequest(campaign=campaign, page_size=_PAGE_SIZE, page_token=token),
+                pb.ListPhasesRequest(campaign=campaign, page_size=PAGE_SIZE, page_token=token),
                 pb.ListPhasesResponse,
             ),
             lambda page: page.phases,
@@ -123,7 +123,7 @@ class Campaigns:
             lambda token: self._connection.call(
                 f"{_SERVICE}/ListPhaseHistory",
                 pb.ListPhaseHistoryRequest(
-                    campaign=campaign, page_size=_PAGE_SIZE, page_token=token
+                    campaign=campaign, page_size=PAGE_SIZE, page_token=token
                 ),
                 pb.ListPhaseHistoryResponse,
             ),
@@ -136,7 +136,7 @@ class Campaigns:
             lambda token: self._connection.call(
                 f"{_SERVICE}/ListPoolFrames",
                 pb.ListPoolFramesRequest(
-                    campaign=campaign, pool=pool, page_size=_PAGE_SIZE, page_token=token
+                    campaign=campaign, pool=pool, page_size=PAGE_SIZE, page_token=token
                 ),
                 pb.ListPoolFramesResponse,
             ),
@@ -149,7 +149,7 @@ class Campaigns:
             lambda token: self._connection.call(
                 f"{_SERVICE}/ListScores",
                 pb.ListScoresRequest(
-                    campaign=campaign, phase=phase, page_size=_PAGE_SIZE, page_token=token
+                    campaign=campaign, phase=phase, page_size=PAGE_SIZE, page_token=token
                 ),
                 pb.ListScoresResponse,
             ),

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 from clients.connection import Connection
-from clients.paging import every_item
+from clients.paging import PAGE_SIZE, every_item
 from echoloop.v1 import coordinator_pb2 as pb
 from services.platform.errors import NotFoundError
 
@@ -25,7 +25,7 @@ class Datasets:
         return every_item(
             lambda token: self._connection.call(
                 f"{_SERVICE}/ListDatasets",
-                pb.ListDatasetsRequest(page_size=1000, page_token=token),
+                pb.ListDatasetsRequest(page_size=PAGE_SIZE, page_token=token),
                 pb.ListDatasetsResponse,
             ),
             lambda page: page.datasets,

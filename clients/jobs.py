@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from clients.connection import Connection, new_request_id
-from clients.paging import every_item
+from clients.paging import PAGE_SIZE, every_item
 from echoloop.v1 import trainer_pb2 as pb
 
 __all__ = ["Jobs"]
@@ -23,7 +23,7 @@ class Jobs:
         return every_item(
             lambda token: self._connection.call(
                 f"{_SERVICE}/ListJobs",
-                pb.ListJobsRequest(campaign=campaign, page_size=1000, page_token=token),
+                pb.ListJobsRequest(campaign=campaign, page_size=PAGE_SIZE, page_token=token),
                 pb.ListJobsResponse,
             ),
             lambda page: page.jobs,

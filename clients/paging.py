@@ -3,7 +3,10 @@
 from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol, TypeVar
 
-__all__ = ["every_item"]
+__all__ = ["PAGE_SIZE", "every_item"]
+
+PAGE_SIZE = 1000
+"""The most items that the services send at once."""
 
 
 class _Page(Protocol):

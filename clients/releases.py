@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from clients.connection import Connection, new_request_id
-from clients.paging import every_item
+from clients.paging import PAGE_SIZE, every_item
 from echoloop.v1 import release_pb2 as pb
 
 __all__ = ["Releases"]
@@ -23,7 +23,7 @@ class Releases:
         return every_item(
             lambda token: self._connection.call(
                 f"{_SERVICE}/ListReleases",
-                pb.ListReleasesRequest(campaign=campaign, page_size=1000, page_token=token),
+                pb.ListReleasesRequest(campaign=campaign, page_size=PAGE_SIZE, page_token=token),
                 pb.ListReleasesResponse,
             ),
             lambda page: page.releases,
@@ -50,7 +50,7 @@ class Releases:
         ).release
 
     def serving(self, campaign: str = "") -> pb.GetServingReleaseResponse:
-        """Read what serves; of the campaign promoted last when none is named."""
+        """Read what serves; of the campaign that serves by default when none is named."""
         return self._connection.call(
             f"{_SERVICE}/GetServingRelease",
             pb.GetServingReleaseRequest(campaign=campaign),

@@ -64,6 +64,6 @@ def rollback(
         champion = client.releases.rollback(campaign)
     session.output.result(
         champion,
-        f"Release {champion.id} serves again: {champion.model.model} "
+        f"Release {champion.id} is the campaign's champion again: {champion.model.model} "
         f"version {champion.model.version}",
     )

@@ -1,8 +1,6 @@
 """Metrics of segmentation."""
 
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from typing import Final
 
 import structlog
@@ -57,14 +55,9 @@ class GatewayMetrics:
             registry=registry,
         )
 
-    @contextmanager
-    def stage(self, stage: Stage) -> Iterator[None]:
+    def stage(self, stage: Stage) -> AbstractContextManager[object]:
         """Time the block."""
-        started = time.perf_counter()
-        try:
-            yield
-        finally:
-            self._seconds[stage].observe(time.perf_counter() - started)
+        return self._seconds[stage].time()
 
     def frame(self, outcome: str) -> None:
         """Count a frame."""

@@ -1,8 +1,6 @@
 """Metrics of scoring."""
 
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from typing import Final
 
 import structlog
@@ -55,14 +53,9 @@ class ScoringMetrics:
             registry=registry,
         )
 
-    @contextmanager
-    def stage(self, stage: Stage) -> Iterator[None]:
+    def stage(self, stage: Stage) -> AbstractContextManager[object]:
         """Time the block."""
-        started = time.perf_counter()
-        try:
-            yield
-        finally:
-            self._seconds.labels(stage).observe(time.perf_counter() - started)
+        return self._seconds.labels(stage).time()
 
     def batch(self, size: int) -> None:
         """Note a batch that goes to the model."""

@@ -1,7 +1,7 @@
 """Named choices of networks and training settings."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from trainer.domain.errors import UnknownPreset
 from trainer.domain.specs import (
@@ -31,26 +31,20 @@ class Preset:
     uncertainty: TrainingSpec
 
 
+_DEMO_SEGMENTER = TrainingSpec(
+    model=ModelSpec("Linknet", "resnet18"),
+    image_size=64,
+    epochs=6,
+    batch_size=4,
+    learning_rate=1e-3,
+    min_steps=120,
+)
+
 _DEMO = Preset(
     name="demo",
     purpose="Seconds a phase on two cores, for synthetic frames; too small for real ones.",
-    segmenter=TrainingSpec(
-        model=ModelSpec("Linknet", "resnet18"),
-        image_size=64,
-        epochs=6,
-        batch_size=4,
-        learning_rate=1e-3,
-        min_steps=120,
-    ),
-    uncertainty=TrainingSpec(
-        model=ModelSpec("Linknet", "resnet18"),
-        dropout=DropoutSpec(),
-        image_size=64,
-        epochs=6,
-        batch_size=4,
-        learning_rate=1e-3,
-        min_steps=120,
-    ),
+    segmenter=_DEMO_SEGMENTER,
+    uncertainty=replace(_DEMO_SEGMENTER, dropout=DropoutSpec()),
 )
 
 # Measured on CAMUS (Leclerc et al., IEEE TMI 38(9), 2019, doi:10.1109/TMI.2019.2900516) with 240
@@ -59,26 +53,20 @@ _DEMO = Preset(
 # (260 s). With batches of 8 and horizontal flips, 14 epochs: Linknet+resnet18 0.836,
 # Linknet+tu-resnet10t 0.818, FPN+tu-regnety_002 0.702. Thirty epochs are the document's: a
 # segmenter that is measured against a target takes them; ranking frames needs no last digit.
+_CPU_SEGMENTER = TrainingSpec(
+    model=ModelSpec("Linknet", "resnet18"),
+    image_size=128,
+    epochs=30,
+    batch_size=4,
+    learning_rate=1e-3,
+    min_steps=400,
+)
+
 _CPU = Preset(
     name="cpu",
     purpose="Minutes a phase on two cores, from random weights; good on real echocardiograms.",
-    segmenter=TrainingSpec(
-        model=ModelSpec("Linknet", "resnet18"),
-        image_size=128,
-        epochs=30,
-        batch_size=4,
-        learning_rate=1e-3,
-        min_steps=400,
-    ),
-    uncertainty=TrainingSpec(
-        model=ModelSpec("Linknet", "resnet18"),
-        dropout=DropoutSpec(),
-        image_size=128,
-        epochs=20,
-        batch_size=4,
-        learning_rate=1e-3,
-        min_steps=400,
-    ),
+    segmenter=_CPU_SEGMENTER,
+    uncertainty=replace(_CPU_SEGMENTER, dropout=DropoutSpec(), epochs=20),
 )
 
 # Networks, learning rates and batch size of the source document's Table I, 30 epochs a phase and

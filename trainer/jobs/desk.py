@@ -10,8 +10,14 @@ from trainer.jobs.job import Job
 from trainer.jobs.registry import JobRegistry
 from trainer.jobs.results import RetrainingResult
 from trainer.jobs.runner import JobRunner
-from trainer.jobs.specs import SEGMENTER_MODEL, EvaluationSpec, JobSpec, RetrainingSpec
-from trainer.jobs.store import JobCursor, VersionLedger, VersionState
+from trainer.jobs.specs import (
+    SEGMENTER_MODEL,
+    EvaluationSpec,
+    JobSpec,
+    ModelVersion,
+    RetrainingSpec,
+)
+from trainer.jobs.store import JobCursor, VersionLedger, VersionRecord, VersionState
 
 __all__ = ["Architectures", "JobDesk", "Residency"]
 
@@ -151,14 +157,9 @@ class JobDesk:
                 f"A warm start of {spec.model} needs a version of {spec.model}, not of "
                 f"{spec.warm_start.model}."
             )
-        record = await asyncio.to_thread(
-            self._ledger.find, spec.warm_start.model, spec.warm_start.version
+        record = await self._published(
+            spec.warm_start, "Start from a published version, or from scratch."
         )
-        if record is None or record.state is not VersionState.PUBLISHED:
-            raise VersionNotFound(
-                f"Version {spec.warm_start.version} of {spec.warm_start.model} was not published "
-                "here. Start from a published version, or from scratch."
-            )
         result = (await self._registry.get(record.job_id)).result
         network = result.network if isinstance(result, RetrainingResult) else None
         if network is not None and not _same_weights(network, spec.training.model):
@@ -171,15 +172,19 @@ class JobDesk:
         _check_frames(spec)
         if spec.model.model != SEGMENTER_MODEL:
             raise InvalidJobRequest(f"Only versions of {SEGMENTER_MODEL} can be evaluated.")
-        record = await asyncio.to_thread(self._ledger.find, spec.model.model, spec.model.version)
-        if record is None or record.state is not VersionState.PUBLISHED:
-            raise VersionNotFound(
-                f"Version {spec.model.version} of {spec.model.model} was not published here."
-            )
+        record = await self._published(spec.model, "Evaluate a published version.")
         if spec.model.digest and spec.model.digest != record.version.digest:
             raise InvalidJobRequest(
                 f"Version {spec.model.version} of {spec.model.model} has another digest."
             )
+
+    async def _published(self, version: ModelVersion, advice: str) -> VersionRecord:
+        record = await asyncio.to_thread(self._ledger.find, version.model, version.version)
+        if record is None or record.state is not VersionState.PUBLISHED:
+            raise VersionNotFound(
+                f"Version {version.version} of {version.model} was not published here. {advice}"
+            )
+        return record
 
 
 def _check_frames(spec: JobSpec) -> None:

@@ -1,12 +1,10 @@
 """Jobs as messages, and page tokens."""
 
-import base64
-import binascii
-from datetime import UTC, datetime, timedelta
-
-from google.protobuf.timestamp_pb2 import Timestamp
+from datetime import datetime
 
 from echoloop.v1 import common_pb2, trainer_pb2
+from services.platform.page_tokens import decode_page_token, encode_page_token
+from services.platform.timestamps import timestamp
 from trainer.domain.specs import ModelSpec
 from trainer.jobs.errors import InvalidJobRequest
 from trainer.jobs.job import Job, JobKind, JobState, Progress
@@ -14,7 +12,7 @@ from trainer.jobs.results import EvaluationResult, RetrainingResult
 from trainer.jobs.specs import ModelVersion
 from trainer.jobs.store import JobCursor
 
-__all__ = ["cursor_of", "job_message", "page_token"]
+__all__ = ["architecture_message", "cursor_of", "job_message", "page_token"]
 
 _KINDS = {
     JobKind.RETRAINING: trainer_pb2.JOB_KIND_RETRAINING,
@@ -27,7 +25,7 @@ _STATES = {
     JobState.FAILED: trainer_pb2.JOB_STATE_FAILED,
     JobState.CANCELLED: trainer_pb2.JOB_STATE_CANCELLED,
 }
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_LIST = ("jobs",)
 
 
 def job_message(job: Job) -> trainer_pb2.Job:
@@ -40,11 +38,11 @@ def job_message(job: Job) -> trainer_pb2.Job:
         failure_reason=job.failure_reason,
         failure_message=job.failure_message,
         campaign=job.campaign,
-        create_time=_timestamp(job.create_time),
+        create_time=timestamp(job.create_time),
         attempts=job.attempts,
     )
     if job.end_time is not None:
-        message.end_time.CopyFrom(_timestamp(job.end_time))
+        message.end_time.CopyFrom(timestamp(job.end_time))
     if isinstance(job.result, RetrainingResult):
         message.retraining.CopyFrom(_retraining_message(job.result))
     elif isinstance(job.result, EvaluationResult):
@@ -56,8 +54,7 @@ def page_token(cursor: JobCursor | None) -> str:
     """Return the opaque token of a place in the list; empty at the end."""
     if cursor is None:
         return ""
-    text = f"{(cursor.create_time - _EPOCH) // timedelta(microseconds=1)}:{cursor.id}"
-    return base64.urlsafe_b64encode(text.encode()).decode()
+    return encode_page_token(_LIST, (cursor.create_time.isoformat(), cursor.id))
 
 
 def cursor_of(token: str) -> JobCursor | None:
@@ -69,9 +66,12 @@ def cursor_of(token: str) -> JobCursor | None:
     if not token:
         return None
     try:
-        microseconds, _, job_id = base64.urlsafe_b64decode(token).decode().partition(":")
-        return JobCursor(_EPOCH + timedelta(microseconds=int(microseconds)), job_id)
-    except (binascii.Error, ValueError, OverflowError) as exc:
+        created, job_id = decode_page_token(token, _LIST, (str, str))
+        moment = datetime.fromisoformat(str(created))
+        if moment.tzinfo is None:
+            raise ValueError("a moment without a time zone")
+        return JobCursor(moment, str(job_id))
+    except ValueError as exc:
         raise InvalidJobRequest(
             "page_token is not one that ListJobs returned. Leave it empty for the first page."
         ) from exc
@@ -91,7 +91,7 @@ def _progress_message(progress: Progress) -> trainer_pb2.JobProgress:
 def _retraining_message(result: RetrainingResult) -> trainer_pb2.RetrainingResult:
     return trainer_pb2.RetrainingResult(
         model=_version_message(result.version),
-        architecture=_architecture_message(result.network),
+        architecture=architecture_message(result.network),
         parameters=result.parameters,
         max_difference=result.max_difference,
         tolerance=result.tolerance,
@@ -119,15 +119,10 @@ def _version_message(version: ModelVersion) -> common_pb2.ModelVersion:
     )
 
 
-def _architecture_message(network: ModelSpec) -> common_pb2.Architecture:
+def architecture_message(network: ModelSpec) -> common_pb2.Architecture:
+    """Return a network as a message."""
     return common_pb2.Architecture(
         decoder=network.decoder,
         encoder=network.encoder,
         encoder_weights=network.encoder_weights,
     )
-
-
-def _timestamp(moment: datetime) -> Timestamp:
-    message = Timestamp()
-    message.FromDatetime(moment)
-    return message

@@ -5,11 +5,10 @@ from typing import Any, TypeAlias
 
 import grpc
 
-from echoloop.v1 import common_pb2
 from echoloop.v1 import trainer_pb2 as pb
 from echoloop.v1.trainer_pb2_grpc import TrainerServiceServicer
 from trainer.jobs.desk import JobDesk
-from trainer.rpc.job_messages import cursor_of, job_message, page_token
+from trainer.rpc.job_messages import architecture_message, cursor_of, job_message, page_token
 from trainer.rpc.request_specs import checked_training, evaluation_spec, retraining_spec
 
 __all__ = ["TrainerServicer"]
@@ -34,12 +33,7 @@ class TrainerServicer(TrainerServiceServicer):
         training = checked_training(request.kind, request.config)
         await self._desk.check(training)
         return pb.CheckTrainingResponse(
-            architecture=common_pb2.Architecture(
-                decoder=training.model.decoder,
-                encoder=training.model.encoder,
-                encoder_weights=training.model.encoder_weights,
-            ),
-            image_size=training.image_size,
+            architecture=architecture_message(training.model), image_size=training.image_size
         )
 
     async def StartRetraining(  # noqa: N802

@@ -20,6 +20,7 @@ from services.coordinator.domain.ports.trainer import (
     TrainingOrder,
 )
 from services.coordinator.domain.releases import ModelVersion, ReleaseKind
+from services.coordinator.messages import architecture_to_message, model_version_to_message
 from services.platform.errors import UnavailableError
 
 __all__ = ["GrpcTrainer"]
@@ -67,7 +68,7 @@ class GrpcTrainer:
         request = trainer_pb2.CheckTrainingRequest(
             kind=_KINDS[kind],
             config=trainer_pb2.TrainingConfig(
-                preset=preset, architecture=_architecture_to_proto(architecture)
+                preset=preset, architecture=architecture_to_message(architecture)
             ),
         )
         with reaching("trainer"):
@@ -79,13 +80,15 @@ class GrpcTrainer:
             kind=_KINDS[order.kind],
             config=trainer_pb2.TrainingConfig(
                 preset=order.preset,
-                architecture=_architecture_to_proto(order.architecture),
+                architecture=architecture_to_message(order.architecture),
                 epochs=order.epochs,
                 seed=order.seed,
                 n_passes=order.n_passes,
             ),
             frames=map(_frame_to_proto, order.frames),
-            warm_start=None if order.warm_start is None else _model_to_proto(order.warm_start),
+            warm_start=(
+                None if order.warm_start is None else model_version_to_message(order.warm_start)
+            ),
             request_id=order.request_id,
             campaign=order.campaign_id,
         )
@@ -96,7 +99,7 @@ class GrpcTrainer:
     async def start_evaluation(self, order: EvaluationOrder) -> Job:
         """Start an evaluation, or return the job of the same request id."""
         request = trainer_pb2.StartEvaluationRequest(
-            model=_model_to_proto(order.model),
+            model=model_version_to_message(order.model),
             frames=map(_frame_to_proto, order.frames),
             request_id=order.request_id,
             campaign=order.campaign_id,
@@ -140,20 +143,6 @@ class GrpcTrainer:
         )
         with reaching("trainer"):
             await self._stub.SetResidentVersions(request, timeout=self._retention_timeout_s)
-
-
-def _architecture_to_proto(architecture: Architecture | None) -> common_pb2.Architecture | None:
-    if architecture is None:
-        return None
-    return common_pb2.Architecture(
-        decoder=architecture.decoder,
-        encoder=architecture.encoder,
-        encoder_weights=architecture.encoder_weights,
-    )
-
-
-def _model_to_proto(model: ModelVersion) -> common_pb2.ModelVersion:
-    return common_pb2.ModelVersion(model=model.model, version=model.version, digest=model.digest)
 
 
 def _frame_to_proto(frame: LabeledFrame) -> trainer_pb2.LabeledFrame:

@@ -4,13 +4,14 @@ from collections.abc import AsyncIterator, Iterable, Iterator
 
 import grpc
 
-from echoloop.v1 import common_pb2, uncertainty_pb2, uncertainty_pb2_grpc
+from echoloop.v1 import uncertainty_pb2, uncertainty_pb2_grpc
 from services.coordinator.adapters.reaching import reaching
 from services.coordinator.domain.acquisition import FrameFailure, FrameScores, Scores
 from services.coordinator.domain.errors import NonFiniteScore
 from services.coordinator.domain.ports.scores import FrameRef
 from services.coordinator.domain.ports.uncertainty import ScoredFrame
 from services.coordinator.domain.releases import ModelVersion
+from services.coordinator.messages import model_version_to_message
 from services.platform.errors import UnavailableError
 
 __all__ = ["GrpcUncertainty"]
@@ -36,9 +37,7 @@ class GrpcUncertainty:
     ) -> AsyncIterator[ScoredFrame]:
         """Score frames; see the port."""
         header = uncertainty_pb2.ScoringHeader(
-            model=common_pb2.ModelVersion(
-                model=model.model, version=model.version, digest=model.digest
-            ),
+            model=model_version_to_message(model),
             seed=seed,
             include_proposals=include_proposals,
         )

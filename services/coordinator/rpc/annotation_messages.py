@@ -3,7 +3,8 @@
 from echoloop.v1 import annotation_pb2
 from services.coordinator.domain.annotation import AnnotationRequest, Label, Lease
 from services.coordinator.rpc import enums
-from services.coordinator.rpc.campaign_messages import scores_to_message, timestamp
+from services.coordinator.rpc.campaign_messages import scores_to_message
+from services.platform.timestamps import timestamp
 
 __all__ = ["label_to_message", "lease_to_message", "request_to_message"]
 

@@ -1,10 +1,7 @@
 """Campaigns, phases and scores as messages, and back."""
 
 from collections.abc import Mapping
-from datetime import datetime
 from typing import Final
-
-from google.protobuf.timestamp_pb2 import Timestamp
 
 from echoloop.v1 import common_pb2, coordinator_pb2
 from services.coordinator.domain.acquisition import AcquisitionFunction, FrameScores, Scores
@@ -20,10 +17,11 @@ from services.coordinator.domain.phase import Phase, PhaseTransition
 from services.coordinator.domain.ports import PageRequest
 from services.coordinator.domain.selection import SelectionCheck
 from services.coordinator.driver.progress import StepProgress
+from services.coordinator.messages import architecture_to_message
 from services.coordinator.rpc import enums
+from services.platform.timestamps import timestamp
 
 __all__ = [
-    "architecture_to_message",
     "campaign_to_message",
     "config_from_message",
     "dataset_to_message",
@@ -34,7 +32,6 @@ __all__ = [
     "score_to_message",
     "scores_to_message",
     "selection_check_to_message",
-    "timestamp",
     "transition_to_message",
 ]
 
@@ -47,13 +44,6 @@ RETRAIN_MODE_OF_PRESET: Final[Mapping[str, RetrainMode]] = {
     "cpu": RetrainMode.WARM_START,
     "paper": RetrainMode.FROM_SCRATCH,
 }
-
-
-def timestamp(moment: datetime) -> Timestamp:
-    """Return a UTC moment as a message."""
-    message = Timestamp()
-    message.FromDatetime(moment)
-    return message
 
 
 def page_request(request: object) -> PageRequest:
@@ -126,15 +116,6 @@ def _architecture(message: coordinator_pb2.CampaignConfig, field: str) -> Archit
         network.decoder,
         network.encoder,
         network.encoder_weights if network.HasField("encoder_weights") else None,
-    )
-
-
-def architecture_to_message(network: Architecture | None) -> common_pb2.Architecture | None:
-    """Convert a network; None stays None."""
-    if network is None:
-        return None
-    return common_pb2.Architecture(
-        decoder=network.decoder, encoder=network.encoder, encoder_weights=network.encoder_weights
     )
 
 

@@ -41,7 +41,7 @@ Stage = Literal["decode", "infer", "uncertainty", "outline"]
 class GatewayObserver(Protocol):
     """Watches the work, for metrics and logs. Called from the event loop's thread."""
 
-    def stage(self, stage: Stage) -> AbstractContextManager[None]:
+    def stage(self, stage: Stage) -> AbstractContextManager[object]:
         """Time the block."""
         ...
 

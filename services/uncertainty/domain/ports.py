@@ -98,7 +98,7 @@ Stage = Literal["load", "infer", "store"]
 class ScoringObserver(Protocol):
     """Watches the flow, for metrics and logs. Called from the event loop's thread."""
 
-    def stage(self, stage: Stage) -> AbstractContextManager[None]:
+    def stage(self, stage: Stage) -> AbstractContextManager[object]:
         """Time the block."""
         ...
 

@@ -76,11 +76,11 @@ async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
 async def test_a_retraining_ends_with_its_published_version(bench: Bench) -> None:
     async with bench.running():
         job = await bench.ended(await bench.start("r1", RETRAINING))
+        await bench.until(lambda: bench.workers.cleaned == [job.id])
     assert job.state is JobState.SUCCEEDED
     assert isinstance(job.result, RetrainingResult)
     assert job.result.version == bench.publisher.published[job.id]
     assert job.attempts == 1
-    await bench.until(lambda: bench.workers.cleaned == [job.id])
 
 
 async def test_an_evaluation_is_not_published(bench: Bench) -> None:
