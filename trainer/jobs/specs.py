@@ -7,6 +7,7 @@ that waits.
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from trainer.domain.search.plan import SearchPlan
 from trainer.domain.specs import TrainingSpec
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "LabeledFrame",
     "ModelVersion",
     "RetrainingSpec",
+    "SearchSpec",
 ]
 
 SEGMENTER_MODEL = "lv_segmenter"
@@ -82,4 +84,19 @@ class EvaluationSpec:
     frames: tuple[LabeledFrame, ...]
 
 
-JobSpec: TypeAlias = RetrainingSpec | EvaluationSpec
+@dataclass(frozen=True, slots=True)
+class SearchSpec:
+    """Search the best network.
+
+    Attributes:
+        plan: How.
+        frames: Labels of the training side, at least one, with patient ids.
+        test_frames: Labels of the test side; may be empty.
+    """
+
+    plan: SearchPlan
+    frames: tuple[LabeledFrame, ...]
+    test_frames: tuple[LabeledFrame, ...] = ()
+
+
+JobSpec: TypeAlias = RetrainingSpec | EvaluationSpec | SearchSpec

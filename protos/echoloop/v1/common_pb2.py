@@ -24,27 +24,29 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18\x65\x63holoop/v1/common.proto\x12\x0b\x65\x63holoop.v1\"K\n\x06Scores\x12\x0b\n\x03mfe\x18\x01 \x01(\x01\x12\x0b\n\x03\x63\x66\x65\x18\x02 \x01(\x01\x12\n\n\x02mi\x18\x03 \x01(\x01\x12\x0b\n\x03std\x18\x04 \x01(\x01\x12\x0e\n\x06pixels\x18\x05 \x01(\x05\"1\n\x0cPixelSpacing\x12\x0e\n\x06row_mm\x18\x01 \x01(\x01\x12\x11\n\tcolumn_mm\x18\x02 \x01(\x01\"b\n\x0c\x41rchitecture\x12\x0f\n\x07\x64\x65\x63oder\x18\x01 \x01(\t\x12\x0f\n\x07\x65ncoder\x18\x02 \x01(\t\x12\x1c\n\x0f\x65ncoder_weights\x18\x03 \x01(\tH\x00\x88\x01\x01\x42\x12\n\x10_encoder_weights\"\x1d\n\x05Point\x12\t\n\x01x\x18\x01 \x01(\x01\x12\t\n\x01y\x18\x02 \x01(\x01\"-\n\x07Polygon\x12\"\n\x06points\x18\x01 \x03(\x0b\x32\x12.echoloop.v1.Point\">\n\x0cModelVersion\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x03\x12\x0e\n\x06\x64igest\x18\x03 \x01(\t*\xd3\x01\n\x13\x41\x63quisitionFunction\x12$\n ACQUISITION_FUNCTION_UNSPECIFIED\x10\x00\x12\x1c\n\x18\x41\x43QUISITION_FUNCTION_MFE\x10\x01\x12\x1c\n\x18\x41\x43QUISITION_FUNCTION_CFE\x10\x02\x12\x1b\n\x17\x41\x43QUISITION_FUNCTION_MI\x10\x03\x12\x1c\n\x18\x41\x43QUISITION_FUNCTION_STD\x10\x04\x12\x1f\n\x1b\x41\x43QUISITION_FUNCTION_RANDOM\x10\x05*e\n\x0bReleaseKind\x12\x1c\n\x18RELEASE_KIND_UNSPECIFIED\x10\x00\x12\x1a\n\x16RELEASE_KIND_SEGMENTER\x10\x01\x12\x1c\n\x18RELEASE_KIND_UNCERTAINTY\x10\x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18\x65\x63holoop/v1/common.proto\x12\x0b\x65\x63holoop.v1\"K\n\x06Scores\x12\x0b\n\x03mfe\x18\x01 \x01(\x01\x12\x0b\n\x03\x63\x66\x65\x18\x02 \x01(\x01\x12\n\n\x02mi\x18\x03 \x01(\x01\x12\x0b\n\x03std\x18\x04 \x01(\x01\x12\x0e\n\x06pixels\x18\x05 \x01(\x05\"1\n\x0cPixelSpacing\x12\x0e\n\x06row_mm\x18\x01 \x01(\x01\x12\x11\n\tcolumn_mm\x18\x02 \x01(\x01\"b\n\x0c\x41rchitecture\x12\x0f\n\x07\x64\x65\x63oder\x18\x01 \x01(\t\x12\x0f\n\x07\x65ncoder\x18\x02 \x01(\t\x12\x1c\n\x0f\x65ncoder_weights\x18\x03 \x01(\tH\x00\x88\x01\x01\x42\x12\n\x10_encoder_weights\"P\n\x0fHyperparameters\x12\x15\n\rlearning_rate\x18\x01 \x01(\x01\x12\x12\n\nbatch_size\x18\x02 \x01(\x05\x12\x12\n\nimage_size\x18\x03 \x01(\x05\"\x1d\n\x05Point\x12\t\n\x01x\x18\x01 \x01(\x01\x12\t\n\x01y\x18\x02 \x01(\x01\"-\n\x07Polygon\x12\"\n\x06points\x18\x01 \x03(\x0b\x32\x12.echoloop.v1.Point\">\n\x0cModelVersion\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x03\x12\x0e\n\x06\x64igest\x18\x03 \x01(\t*\xd3\x01\n\x13\x41\x63quisitionFunction\x12$\n ACQUISITION_FUNCTION_UNSPECIFIED\x10\x00\x12\x1c\n\x18\x41\x43QUISITION_FUNCTION_MFE\x10\x01\x12\x1c\n\x18\x41\x43QUISITION_FUNCTION_CFE\x10\x02\x12\x1b\n\x17\x41\x43QUISITION_FUNCTION_MI\x10\x03\x12\x1c\n\x18\x41\x43QUISITION_FUNCTION_STD\x10\x04\x12\x1f\n\x1b\x41\x43QUISITION_FUNCTION_RANDOM\x10\x05*e\n\x0bReleaseKind\x12\x1c\n\x18RELEASE_KIND_UNSPECIFIED\x10\x00\x12\x1a\n\x16RELEASE_KIND_SEGMENTER\x10\x01\x12\x1c\n\x18RELEASE_KIND_UNCERTAINTY\x10\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'echoloop.v1.common_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_ACQUISITIONFUNCTION']._serialized_start=412
-  _globals['_ACQUISITIONFUNCTION']._serialized_end=623
-  _globals['_RELEASEKIND']._serialized_start=625
-  _globals['_RELEASEKIND']._serialized_end=726
+  _globals['_ACQUISITIONFUNCTION']._serialized_start=494
+  _globals['_ACQUISITIONFUNCTION']._serialized_end=705
+  _globals['_RELEASEKIND']._serialized_start=707
+  _globals['_RELEASEKIND']._serialized_end=808
   _globals['_SCORES']._serialized_start=41
   _globals['_SCORES']._serialized_end=116
   _globals['_PIXELSPACING']._serialized_start=118
   _globals['_PIXELSPACING']._serialized_end=167
   _globals['_ARCHITECTURE']._serialized_start=169
   _globals['_ARCHITECTURE']._serialized_end=267
-  _globals['_POINT']._serialized_start=269
-  _globals['_POINT']._serialized_end=298
-  _globals['_POLYGON']._serialized_start=300
-  _globals['_POLYGON']._serialized_end=345
-  _globals['_MODELVERSION']._serialized_start=347
-  _globals['_MODELVERSION']._serialized_end=409
+  _globals['_HYPERPARAMETERS']._serialized_start=269
+  _globals['_HYPERPARAMETERS']._serialized_end=349
+  _globals['_POINT']._serialized_start=351
+  _globals['_POINT']._serialized_end=380
+  _globals['_POLYGON']._serialized_start=382
+  _globals['_POLYGON']._serialized_end=427
+  _globals['_MODELVERSION']._serialized_start=429
+  _globals['_MODELVERSION']._serialized_end=491
 # @@protoc_insertion_point(module_scope)

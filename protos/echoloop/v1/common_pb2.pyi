@@ -180,6 +180,36 @@ class Architecture(_message.Message):
 Global___Architecture: _TypeAlias = Architecture  # noqa: Y015
 
 @_typing.final
+class Hyperparameters(_message.Message):
+    """How a network is trained. Zero takes the preset's."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LEARNING_RATE_FIELD_NUMBER: _builtins.int
+    BATCH_SIZE_FIELD_NUMBER: _builtins.int
+    IMAGE_SIZE_FIELD_NUMBER: _builtins.int
+    learning_rate: _builtins.float
+    """Peak learning rate."""
+    batch_size: _builtins.int
+    """Frames a step."""
+    image_size: _builtins.int
+    """Working resolution, a multiple of 32 from 64 to 256."""
+    def __init__(
+        self,
+        *,
+        learning_rate: _builtins.float = ...,
+        batch_size: _builtins.int = ...,
+        image_size: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch_size", b"batch_size", "image_size", b"image_size", "learning_rate", b"learning_rate"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Hyperparameters: _TypeAlias = Hyperparameters  # noqa: Y015
+
+@_typing.final
 class Point(_message.Message):
     """A point in a closed polygon, in pixels of the source frame."""
 

@@ -544,6 +544,68 @@ class ListDatasetsResponse(_message.Message):
 Global___ListDatasetsResponse: _TypeAlias = ListDatasetsResponse  # noqa: Y015
 
 @_typing.final
+class ListLabeledFramesRequest(_message.Message):
+    """Request of ListLabeledFrames."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DATASET_FIELD_NUMBER: _builtins.int
+    SPLIT_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    dataset: _builtins.str
+    """Data set name."""
+    split: Global___Split.ValueType
+    """Side of the split; required."""
+    page_size: _builtins.int
+    """At most this many; 0 means 100; above 1,000 is lowered to 1,000."""
+    page_token: _builtins.str
+    """Token of the page before; empty for the first."""
+    def __init__(
+        self,
+        *,
+        dataset: _builtins.str = ...,
+        split: Global___Split.ValueType = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dataset", b"dataset", "page_size", b"page_size", "page_token", b"page_token", "split", b"split"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListLabeledFramesRequest: _TypeAlias = ListLabeledFramesRequest  # noqa: Y015
+
+@_typing.final
+class ListLabeledFramesResponse(_message.Message):
+    """Response of ListLabeledFrames."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FRAMES_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Token of the next page; empty at the end."""
+    @_builtins.property
+    def frames(self) -> _containers.RepeatedCompositeFieldContainer[Global___PoolFrame]:
+        """The page."""
+
+    def __init__(
+        self,
+        *,
+        frames: _abc.Iterable[Global___PoolFrame] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["frames", b"frames", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListLabeledFramesResponse: _TypeAlias = ListLabeledFramesResponse  # noqa: Y015
+
+@_typing.final
 class CampaignConfig(_message.Message):
     """How a campaign runs. Zero or absent values take the preset's or the documented default."""
 
@@ -563,6 +625,9 @@ class CampaignConfig(_message.Message):
     LEASE_S_FIELD_NUMBER: _builtins.int
     SEGMENTER_FIELD_NUMBER: _builtins.int
     UNCERTAINTY_FIELD_NUMBER: _builtins.int
+    SEGMENTER_HYPERPARAMETERS_FIELD_NUMBER: _builtins.int
+    UNCERTAINTY_HYPERPARAMETERS_FIELD_NUMBER: _builtins.int
+    SEARCH_FIELD_NUMBER: _builtins.int
     dataset: _builtins.str
     """Data set name; required."""
     preset: _builtins.str
@@ -587,6 +652,10 @@ class CampaignConfig(_message.Message):
     """Stochastic passes of a score (T of the method); default 30."""
     lease_s: _builtins.int
     """Seconds a reader may hold a request before it returns to the queue; default 900."""
+    search: _builtins.str
+    """Search job whose winners fill networks and hyper-parameters that are not stated here: the most
+    accurate for segmentation, the fastest for uncertainty.
+    """
     @_builtins.property
     def segmenter(self) -> _common_pb2.Architecture:
         """Segmenter network instead of the preset's."""
@@ -594,6 +663,14 @@ class CampaignConfig(_message.Message):
     @_builtins.property
     def uncertainty(self) -> _common_pb2.Architecture:
         """Uncertainty network instead of the preset's."""
+
+    @_builtins.property
+    def segmenter_hyperparameters(self) -> _common_pb2.Hyperparameters:
+        """Learning rate, batch size and resolution of the segmenter instead of the preset's."""
+
+    @_builtins.property
+    def uncertainty_hyperparameters(self) -> _common_pb2.Hyperparameters:
+        """The same of the uncertainty model."""
 
     def __init__(
         self,
@@ -612,10 +689,13 @@ class CampaignConfig(_message.Message):
         lease_s: _builtins.int = ...,
         segmenter: _common_pb2.Architecture | None = ...,
         uncertainty: _common_pb2.Architecture | None = ...,
+        segmenter_hyperparameters: _common_pb2.Hyperparameters | None = ...,
+        uncertainty_hyperparameters: _common_pb2.Hyperparameters | None = ...,
+        search: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_target_iou", b"_target_iou", "segmenter", b"segmenter", "target_iou", b"target_iou", "uncertainty", b"uncertainty"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_target_iou", b"_target_iou", "segmenter", b"segmenter", "segmenter_hyperparameters", b"segmenter_hyperparameters", "target_iou", b"target_iou", "uncertainty", b"uncertainty", "uncertainty_hyperparameters", b"uncertainty_hyperparameters"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_target_iou", b"_target_iou", "acquisition", b"acquisition", "dataset", b"dataset", "epochs", b"epochs", "initial_labels", b"initial_labels", "label_budget", b"label_budget", "lease_s", b"lease_s", "n_passes", b"n_passes", "preset", b"preset", "query_size", b"query_size", "retrain_mode", b"retrain_mode", "seed", b"seed", "segmenter", b"segmenter", "target_iou", b"target_iou", "uncertainty", b"uncertainty"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_target_iou", b"_target_iou", "acquisition", b"acquisition", "dataset", b"dataset", "epochs", b"epochs", "initial_labels", b"initial_labels", "label_budget", b"label_budget", "lease_s", b"lease_s", "n_passes", b"n_passes", "preset", b"preset", "query_size", b"query_size", "retrain_mode", b"retrain_mode", "search", b"search", "seed", b"seed", "segmenter", b"segmenter", "segmenter_hyperparameters", b"segmenter_hyperparameters", "target_iou", b"target_iou", "uncertainty", b"uncertainty", "uncertainty_hyperparameters", b"uncertainty_hyperparameters"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__target_iou: _TypeAlias = _typing.Literal["target_iou"]  # noqa: Y015
     _WhichOneofArgType__target_iou: _TypeAlias = _typing.Literal["_target_iou", b"_target_iou"]  # noqa: Y015

@@ -50,6 +50,11 @@ class CoordinatorServiceStub:
                 request_serializer=echoloop_dot_v1_dot_coordinator__pb2.ListDatasetsRequest.SerializeToString,
                 response_deserializer=echoloop_dot_v1_dot_coordinator__pb2.ListDatasetsResponse.FromString,
                 _registered_method=True)
+        self.ListLabeledFrames = channel.unary_unary(
+                '/echoloop.v1.CoordinatorService/ListLabeledFrames',
+                request_serializer=echoloop_dot_v1_dot_coordinator__pb2.ListLabeledFramesRequest.SerializeToString,
+                response_deserializer=echoloop_dot_v1_dot_coordinator__pb2.ListLabeledFramesResponse.FromString,
+                _registered_method=True)
         self.CreateCampaign = channel.unary_unary(
                 '/echoloop.v1.CoordinatorService/CreateCampaign',
                 request_serializer=echoloop_dot_v1_dot_coordinator__pb2.CreateCampaignRequest.SerializeToString,
@@ -140,6 +145,13 @@ class CoordinatorServiceServicer:
 
     def ListDatasets(self, request, context):
         """Lists data sets by name.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListLabeledFrames(self, request, context):
+        """Lists the frames of a data set that were imported with an expert's mask.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -253,6 +265,11 @@ def add_CoordinatorServiceServicer_to_server(servicer, server):
                     servicer.ListDatasets,
                     request_deserializer=echoloop_dot_v1_dot_coordinator__pb2.ListDatasetsRequest.FromString,
                     response_serializer=echoloop_dot_v1_dot_coordinator__pb2.ListDatasetsResponse.SerializeToString,
+            ),
+            'ListLabeledFrames': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListLabeledFrames,
+                    request_deserializer=echoloop_dot_v1_dot_coordinator__pb2.ListLabeledFramesRequest.FromString,
+                    response_serializer=echoloop_dot_v1_dot_coordinator__pb2.ListLabeledFramesResponse.SerializeToString,
             ),
             'CreateCampaign': grpc.unary_unary_rpc_method_handler(
                     servicer.CreateCampaign,
@@ -402,6 +419,33 @@ class CoordinatorService:
             '/echoloop.v1.CoordinatorService/ListDatasets',
             echoloop_dot_v1_dot_coordinator__pb2.ListDatasetsRequest.SerializeToString,
             echoloop_dot_v1_dot_coordinator__pb2.ListDatasetsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListLabeledFrames(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/echoloop.v1.CoordinatorService/ListLabeledFrames',
+            echoloop_dot_v1_dot_coordinator__pb2.ListLabeledFramesRequest.SerializeToString,
+            echoloop_dot_v1_dot_coordinator__pb2.ListLabeledFramesResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -26,6 +26,8 @@ class CoordinatorServiceStub:
     """Says which of the given frames a data set still lacks, to resume without sending bytes twice."""
     ListDatasets: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.ListDatasetsRequest, _coordinator_pb2.ListDatasetsResponse]
     """Lists data sets by name."""
+    ListLabeledFrames: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.ListLabeledFramesRequest, _coordinator_pb2.ListLabeledFramesResponse]
+    """Lists the frames of a data set that were imported with an expert's mask."""
     CreateCampaign: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.CreateCampaignRequest, _coordinator_pb2.CreateCampaignResponse]
     """Creates a campaign in state DRAFT. NOT_FOUND for an unknown data set."""
     GetCampaign: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.GetCampaignRequest, _coordinator_pb2.GetCampaignResponse]
@@ -83,6 +85,14 @@ class CoordinatorServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_coordinator_pb2.ListDatasetsRequest, _abc.Awaitable[_coordinator_pb2.ListDatasetsResponse]],
     ) -> _abc.Awaitable[_coordinator_pb2.ListDatasetsResponse]:
         """Lists data sets by name."""
+
+    @_abc_1.abstractmethod
+    def ListLabeledFrames(
+        self,
+        request: _coordinator_pb2.ListLabeledFramesRequest,
+        context: _aio.ServicerContext[_coordinator_pb2.ListLabeledFramesRequest, _abc.Awaitable[_coordinator_pb2.ListLabeledFramesResponse]],
+    ) -> _abc.Awaitable[_coordinator_pb2.ListLabeledFramesResponse]:
+        """Lists the frames of a data set that were imported with an expert's mask."""
 
     @_abc_1.abstractmethod
     def CreateCampaign(

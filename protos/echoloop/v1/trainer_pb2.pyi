@@ -33,6 +33,8 @@ class _JobKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_JobKind.Value
     """Train, export, publish, verify."""
     JOB_KIND_EVALUATION: _JobKind.ValueType  # 2
     """Measure a published segmenter."""
+    JOB_KIND_SEARCH: _JobKind.ValueType  # 3
+    """Search the best network."""
 
 class JobKind(_JobKind, metaclass=_JobKindEnumTypeWrapper):
     """What a job does."""
@@ -43,6 +45,8 @@ JOB_KIND_RETRAINING: JobKind.ValueType  # 1
 """Train, export, publish, verify."""
 JOB_KIND_EVALUATION: JobKind.ValueType  # 2
 """Measure a published segmenter."""
+JOB_KIND_SEARCH: JobKind.ValueType  # 3
+"""Search the best network."""
 Global___JobKind: _TypeAlias = JobKind  # noqa: Y015
 
 class _JobState:
@@ -104,6 +108,150 @@ DROPOUT_PLACEMENT_HEAD: DropoutPlacement.ValueType  # 1
 DROPOUT_PLACEMENT_DECODER: DropoutPlacement.ValueType  # 2
 """After every decoder convolution and at the last one."""
 Global___DropoutPlacement: _TypeAlias = DropoutPlacement  # noqa: Y015
+
+class _Sampler:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _SamplerEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Sampler.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    SAMPLER_UNSPECIFIED: _Sampler.ValueType  # 0
+    """TPE."""
+    SAMPLER_RANDOM: _Sampler.ValueType  # 1
+    """Uniformly at random among what was not tried: the source document's."""
+    SAMPLER_TPE: _Sampler.ValueType  # 2
+    """Tree-structured Parzen estimator over what is known so far."""
+
+class Sampler(_Sampler, metaclass=_SamplerEnumTypeWrapper):
+    """How proposals are made."""
+
+SAMPLER_UNSPECIFIED: Sampler.ValueType  # 0
+"""TPE."""
+SAMPLER_RANDOM: Sampler.ValueType  # 1
+"""Uniformly at random among what was not tried: the source document's."""
+SAMPLER_TPE: Sampler.ValueType  # 2
+"""Tree-structured Parzen estimator over what is known so far."""
+Global___Sampler: _TypeAlias = Sampler  # noqa: Y015
+
+class _Scheduler:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _SchedulerEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Scheduler.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    SCHEDULER_UNSPECIFIED: _Scheduler.ValueType  # 0
+    """ASHA."""
+    SCHEDULER_NONE: _Scheduler.ValueType  # 1
+    """Every trial to the last epoch: the source document's."""
+    SCHEDULER_ASHA: _Scheduler.ValueType  # 2
+    """Asynchronous successive halving: only the best of each rung are trained longer."""
+    SCHEDULER_HYPERBAND: _Scheduler.ValueType  # 3
+    """Several such brackets, which begin at different rungs."""
+
+class Scheduler(_Scheduler, metaclass=_SchedulerEnumTypeWrapper):
+    """How long a trial is trained."""
+
+SCHEDULER_UNSPECIFIED: Scheduler.ValueType  # 0
+"""ASHA."""
+SCHEDULER_NONE: Scheduler.ValueType  # 1
+"""Every trial to the last epoch: the source document's."""
+SCHEDULER_ASHA: Scheduler.ValueType  # 2
+"""Asynchronous successive halving: only the best of each rung are trained longer."""
+SCHEDULER_HYPERBAND: Scheduler.ValueType  # 3
+"""Several such brackets, which begin at different rungs."""
+Global___Scheduler: _TypeAlias = Scheduler  # noqa: Y015
+
+class _Cost:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _CostEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Cost.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    COST_UNSPECIFIED: _Cost.ValueType  # 0
+    """Not stated."""
+    COST_LATENCY: _Cost.ValueType  # 1
+    """Median time of one frame through Triton."""
+    COST_PARAMETERS: _Cost.ValueType  # 2
+    """Parameters."""
+    COST_MEMORY: _Cost.ValueType  # 3
+    """Peak memory of its training."""
+
+class Cost(_Cost, metaclass=_CostEnumTypeWrapper):
+    """What a network costs."""
+
+COST_UNSPECIFIED: Cost.ValueType  # 0
+"""Not stated."""
+COST_LATENCY: Cost.ValueType  # 1
+"""Median time of one frame through Triton."""
+COST_PARAMETERS: Cost.ValueType  # 2
+"""Parameters."""
+COST_MEMORY: Cost.ValueType  # 3
+"""Peak memory of its training."""
+Global___Cost: _TypeAlias = Cost  # noqa: Y015
+
+class _RewardSplit:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _RewardSplitEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_RewardSplit.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    REWARD_SPLIT_UNSPECIFIED: _RewardSplit.ValueType  # 0
+    """The validation split."""
+    REWARD_SPLIT_VALIDATION: _RewardSplit.ValueType  # 1
+    """Patients of the training side that are held out of training."""
+    REWARD_SPLIT_TEST: _RewardSplit.ValueType  # 2
+    """The test frames, as in the source document; what is reported on them is then optimistic."""
+
+class RewardSplit(_RewardSplit, metaclass=_RewardSplitEnumTypeWrapper):
+    """Frames that the reward is measured on."""
+
+REWARD_SPLIT_UNSPECIFIED: RewardSplit.ValueType  # 0
+"""The validation split."""
+REWARD_SPLIT_VALIDATION: RewardSplit.ValueType  # 1
+"""Patients of the training side that are held out of training."""
+REWARD_SPLIT_TEST: RewardSplit.ValueType  # 2
+"""The test frames, as in the source document; what is reported on them is then optimistic."""
+Global___RewardSplit: _TypeAlias = RewardSplit  # noqa: Y015
+
+class _TrialState:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _TrialStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_TrialState.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    TRIAL_STATE_UNSPECIFIED: _TrialState.ValueType  # 0
+    """Not stated."""
+    TRIAL_STATE_ACTIVE: _TrialState.ValueType  # 1
+    """Is trained, or is about to be."""
+    TRIAL_STATE_PAUSED: _TrialState.ValueType  # 2
+    """Reached a rung and may be trained longer."""
+    TRIAL_STATE_COMPLETE: _TrialState.ValueType  # 3
+    """Trained to the last epoch."""
+    TRIAL_STATE_PRUNED: _TrialState.ValueType  # 4
+    """Will not be trained longer: others were better, it diverged, or it breaks a limit."""
+    TRIAL_STATE_FAILED: _TrialState.ValueType  # 5
+    """Could not be trained."""
+    TRIAL_STATE_CANCELLED: _TrialState.ValueType  # 6
+    """The search was cancelled."""
+
+class TrialState(_TrialState, metaclass=_TrialStateEnumTypeWrapper):
+    """State of a trial."""
+
+TRIAL_STATE_UNSPECIFIED: TrialState.ValueType  # 0
+"""Not stated."""
+TRIAL_STATE_ACTIVE: TrialState.ValueType  # 1
+"""Is trained, or is about to be."""
+TRIAL_STATE_PAUSED: TrialState.ValueType  # 2
+"""Reached a rung and may be trained longer."""
+TRIAL_STATE_COMPLETE: TrialState.ValueType  # 3
+"""Trained to the last epoch."""
+TRIAL_STATE_PRUNED: TrialState.ValueType  # 4
+"""Will not be trained longer: others were better, it diverged, or it breaks a limit."""
+TRIAL_STATE_FAILED: TrialState.ValueType  # 5
+"""Could not be trained."""
+TRIAL_STATE_CANCELLED: TrialState.ValueType  # 6
+"""The search was cancelled."""
+Global___TrialState: _TypeAlias = TrialState  # noqa: Y015
 
 @_typing.final
 class LabeledFrame(_message.Message):
@@ -397,6 +545,563 @@ class StartEvaluationResponse(_message.Message):
 Global___StartEvaluationResponse: _TypeAlias = StartEvaluationResponse  # noqa: Y015
 
 @_typing.final
+class SearchSpace(_message.Message):
+    """Which configurations a search may train. Empty fields mean the source document's choice."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ENCODERS_FIELD_NUMBER: _builtins.int
+    DECODERS_FIELD_NUMBER: _builtins.int
+    PAIRS_FIELD_NUMBER: _builtins.int
+    LEARNING_RATES_FIELD_NUMBER: _builtins.int
+    BATCH_SIZES_FIELD_NUMBER: _builtins.int
+    MAX_PARAMETERS_FIELD_NUMBER: _builtins.int
+    IMAGE_SIZE_FIELD_NUMBER: _builtins.int
+    max_parameters: _builtins.int
+    """Leave out networks with more parameters; 0 means no limit."""
+    image_size: _builtins.int
+    """Working resolution of the trials, a multiple of 32 from 64 to 256; 0 means 128."""
+    @_builtins.property
+    def encoders(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Names of encoders or of families."""
+
+    @_builtins.property
+    def decoders(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Names of decoders."""
+
+    @_builtins.property
+    def pairs(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """"Decoder+encoder": just these networks, in place of the two above."""
+
+    @_builtins.property
+    def learning_rates(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """Peak learning rates."""
+
+    @_builtins.property
+    def batch_sizes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Batch sizes."""
+
+    def __init__(
+        self,
+        *,
+        encoders: _abc.Iterable[_builtins.str] | None = ...,
+        decoders: _abc.Iterable[_builtins.str] | None = ...,
+        pairs: _abc.Iterable[_builtins.str] | None = ...,
+        learning_rates: _abc.Iterable[_builtins.float] | None = ...,
+        batch_sizes: _abc.Iterable[_builtins.int] | None = ...,
+        max_parameters: _builtins.int = ...,
+        image_size: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch_sizes", b"batch_sizes", "decoders", b"decoders", "encoders", b"encoders", "image_size", b"image_size", "learning_rates", b"learning_rates", "max_parameters", b"max_parameters", "pairs", b"pairs"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SearchSpace: _TypeAlias = SearchSpace  # noqa: Y015
+
+@_typing.final
+class SearchObjective(_message.Message):
+    """What is searched for: the highest reward IoU, within limits or against costs."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MAX_LATENCY_MS_FIELD_NUMBER: _builtins.int
+    MAX_MEMORY_MIB_FIELD_NUMBER: _builtins.int
+    PARETO_FIELD_NUMBER: _builtins.int
+    max_latency_ms: _builtins.float
+    """Networks slower than this in Triton are not trained, milliseconds a frame; 0 means no limit."""
+    max_memory_mib: _builtins.float
+    """Trials whose training takes more memory are no winners, MiB; 0 means no limit."""
+    @_builtins.property
+    def pareto(self) -> _containers.RepeatedScalarFieldContainer[Global___Cost.ValueType]:
+        """Costs to weigh against the IoU: proposals aim at the whole front, not at one point."""
+
+    def __init__(
+        self,
+        *,
+        max_latency_ms: _builtins.float = ...,
+        max_memory_mib: _builtins.float = ...,
+        pareto: _abc.Iterable[Global___Cost.ValueType] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["max_latency_ms", b"max_latency_ms", "max_memory_mib", b"max_memory_mib", "pareto", b"pareto"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SearchObjective: _TypeAlias = SearchObjective  # noqa: Y015
+
+@_typing.final
+class TrialLimits(_message.Message):
+    """What one trial may use."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TIME_S_FIELD_NUMBER: _builtins.int
+    MEMORY_MIB_FIELD_NUMBER: _builtins.int
+    CPUS_FIELD_NUMBER: _builtins.int
+    GPUS_FIELD_NUMBER: _builtins.int
+    time_s: _builtins.float
+    """Seconds of training; 0 means 6 hours."""
+    memory_mib: _builtins.float
+    """Memory of its process, MiB; 0 means no limit but the machine's."""
+    cpus: _builtins.float
+    """Processors it reserves on a Ray cluster; 0 means the trainer's threads of one worker."""
+    gpus: _builtins.float
+    """Share of a GPU it reserves on a Ray cluster."""
+    def __init__(
+        self,
+        *,
+        time_s: _builtins.float = ...,
+        memory_mib: _builtins.float = ...,
+        cpus: _builtins.float = ...,
+        gpus: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cpus", b"cpus", "gpus", b"gpus", "memory_mib", b"memory_mib", "time_s", b"time_s"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TrialLimits: _TypeAlias = TrialLimits  # noqa: Y015
+
+@_typing.final
+class SearchConfig(_message.Message):
+    """How a search runs."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SPACE_FIELD_NUMBER: _builtins.int
+    SAMPLER_FIELD_NUMBER: _builtins.int
+    SCHEDULER_FIELD_NUMBER: _builtins.int
+    TRIALS_FIELD_NUMBER: _builtins.int
+    EPOCHS_FIELD_NUMBER: _builtins.int
+    MIN_EPOCHS_FIELD_NUMBER: _builtins.int
+    REDUCTION_FACTOR_FIELD_NUMBER: _builtins.int
+    OBJECTIVE_FIELD_NUMBER: _builtins.int
+    VALIDATION_SHARE_FIELD_NUMBER: _builtins.int
+    REWARD_SPLIT_FIELD_NUMBER: _builtins.int
+    SEED_FIELD_NUMBER: _builtins.int
+    PARALLEL_FIELD_NUMBER: _builtins.int
+    LIMITS_FIELD_NUMBER: _builtins.int
+    WARM_START_FIELD_NUMBER: _builtins.int
+    ENCODER_WEIGHTS_FIELD_NUMBER: _builtins.int
+    sampler: Global___Sampler.ValueType
+    """How proposals are made."""
+    scheduler: Global___Scheduler.ValueType
+    """How long each is trained."""
+    trials: _builtins.int
+    """Configurations to try; 0 means 40."""
+    epochs: _builtins.int
+    """Epochs of a trial that is trained to the end; 0 means 27."""
+    min_epochs: _builtins.int
+    """Epochs before the first decision of ASHA and Hyperband; 0 means 1."""
+    reduction_factor: _builtins.int
+    """One in so many is trained longer (eta of the papers); 0 means 3."""
+    validation_share: _builtins.float
+    """Share of the training side's patients that the reward is measured on; 0 means 0.2."""
+    reward_split: Global___RewardSplit.ValueType
+    """Frames that the reward is measured on."""
+    seed: _builtins.int
+    """Seed of the split, the proposals and every training."""
+    parallel: _builtins.int
+    """Trials at once; 0 means as many as the trainer has workers."""
+    warm_start: _builtins.str
+    """Earlier search whose results the first proposals build on; empty for none."""
+    encoder_weights: _builtins.str
+    """Weights that encoders start from, such as "imagenet"; absent means random."""
+    @_builtins.property
+    def space(self) -> Global___SearchSpace:
+        """Where it looks."""
+
+    @_builtins.property
+    def objective(self) -> Global___SearchObjective:
+        """What is searched for."""
+
+    @_builtins.property
+    def limits(self) -> Global___TrialLimits:
+        """What one trial may use."""
+
+    def __init__(
+        self,
+        *,
+        space: Global___SearchSpace | None = ...,
+        sampler: Global___Sampler.ValueType = ...,
+        scheduler: Global___Scheduler.ValueType = ...,
+        trials: _builtins.int = ...,
+        epochs: _builtins.int = ...,
+        min_epochs: _builtins.int = ...,
+        reduction_factor: _builtins.int = ...,
+        objective: Global___SearchObjective | None = ...,
+        validation_share: _builtins.float = ...,
+        reward_split: Global___RewardSplit.ValueType = ...,
+        seed: _builtins.int = ...,
+        parallel: _builtins.int = ...,
+        limits: Global___TrialLimits | None = ...,
+        warm_start: _builtins.str = ...,
+        encoder_weights: _builtins.str | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_encoder_weights", b"_encoder_weights", "encoder_weights", b"encoder_weights", "limits", b"limits", "objective", b"objective", "space", b"space"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_encoder_weights", b"_encoder_weights", "encoder_weights", b"encoder_weights", "epochs", b"epochs", "limits", b"limits", "min_epochs", b"min_epochs", "objective", b"objective", "parallel", b"parallel", "reduction_factor", b"reduction_factor", "reward_split", b"reward_split", "sampler", b"sampler", "scheduler", b"scheduler", "seed", b"seed", "space", b"space", "trials", b"trials", "validation_share", b"validation_share", "warm_start", b"warm_start"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__encoder_weights: _TypeAlias = _typing.Literal["encoder_weights"]  # noqa: Y015
+    _WhichOneofArgType__encoder_weights: _TypeAlias = _typing.Literal["_encoder_weights", b"_encoder_weights"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__encoder_weights) -> _WhichOneofReturnType__encoder_weights | None: ...
+
+Global___SearchConfig: _TypeAlias = SearchConfig  # noqa: Y015
+
+@_typing.final
+class StartSearchRequest(_message.Message):
+    """Request of StartSearch."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONFIG_FIELD_NUMBER: _builtins.int
+    FRAMES_FIELD_NUMBER: _builtins.int
+    TEST_FRAMES_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    DATASET_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Repeating a call with the same id returns the same job; required."""
+    dataset: _builtins.str
+    """Data set the frames come from, for listing."""
+    @_builtins.property
+    def config(self) -> Global___SearchConfig:
+        """How it runs."""
+
+    @_builtins.property
+    def frames(self) -> _containers.RepeatedCompositeFieldContainer[Global___LabeledFrame]:
+        """Labeled frames of the training side, with patient ids: the search splits them by patient."""
+
+    @_builtins.property
+    def test_frames(self) -> _containers.RepeatedCompositeFieldContainer[Global___LabeledFrame]:
+        """Labeled frames of the test side, only reported on; may be empty."""
+
+    def __init__(
+        self,
+        *,
+        config: Global___SearchConfig | None = ...,
+        frames: _abc.Iterable[Global___LabeledFrame] | None = ...,
+        test_frames: _abc.Iterable[Global___LabeledFrame] | None = ...,
+        request_id: _builtins.str = ...,
+        dataset: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["config", b"config"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["config", b"config", "dataset", b"dataset", "frames", b"frames", "request_id", b"request_id", "test_frames", b"test_frames"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StartSearchRequest: _TypeAlias = StartSearchRequest  # noqa: Y015
+
+@_typing.final
+class StartSearchResponse(_message.Message):
+    """Response of StartSearch."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    JOB_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def job(self) -> Global___Job:
+        """The job."""
+
+    def __init__(
+        self,
+        *,
+        job: Global___Job | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["job", b"job"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["job", b"job"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StartSearchResponse: _TypeAlias = StartSearchResponse  # noqa: Y015
+
+@_typing.final
+class TrialEpoch(_message.Message):
+    """One epoch of a trial."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EPOCH_FIELD_NUMBER: _builtins.int
+    LOSS_FIELD_NUMBER: _builtins.int
+    IOU_FIELD_NUMBER: _builtins.int
+    DICE_FIELD_NUMBER: _builtins.int
+    SECONDS_FIELD_NUMBER: _builtins.int
+    epoch: _builtins.int
+    """From 1."""
+    loss: _builtins.float
+    """Mean training loss."""
+    iou: _builtins.float
+    """Mean IoU on the reward split."""
+    dice: _builtins.float
+    """Mean Dice on the reward split."""
+    seconds: _builtins.float
+    """Seconds of training and measuring."""
+    def __init__(
+        self,
+        *,
+        epoch: _builtins.int = ...,
+        loss: _builtins.float = ...,
+        iou: _builtins.float = ...,
+        dice: _builtins.float = ...,
+        seconds: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dice", b"dice", "epoch", b"epoch", "iou", b"iou", "loss", b"loss", "seconds", b"seconds"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TrialEpoch: _TypeAlias = TrialEpoch  # noqa: Y015
+
+@_typing.final
+class Trial(_message.Message):
+    """One configuration that a search tries."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NUMBER_FIELD_NUMBER: _builtins.int
+    ARCHITECTURE_FIELD_NUMBER: _builtins.int
+    LEARNING_RATE_FIELD_NUMBER: _builtins.int
+    BATCH_SIZE_FIELD_NUMBER: _builtins.int
+    TRAINED_BATCH_SIZE_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    BRACKET_FIELD_NUMBER: _builtins.int
+    EPOCHS_FIELD_NUMBER: _builtins.int
+    IOU_FIELD_NUMBER: _builtins.int
+    DICE_FIELD_NUMBER: _builtins.int
+    TEST_IOU_FIELD_NUMBER: _builtins.int
+    TEST_DICE_FIELD_NUMBER: _builtins.int
+    LATENCY_MS_FIELD_NUMBER: _builtins.int
+    PARAMETERS_FIELD_NUMBER: _builtins.int
+    MULTIPLY_ADDS_FIELD_NUMBER: _builtins.int
+    MEMORY_MIB_FIELD_NUMBER: _builtins.int
+    SECONDS_FIELD_NUMBER: _builtins.int
+    ATTEMPTS_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    number: _builtins.int
+    """From 0, in the order of the proposals."""
+    learning_rate: _builtins.float
+    """Peak learning rate."""
+    batch_size: _builtins.int
+    """Batch size that was proposed."""
+    trained_batch_size: _builtins.int
+    """Batch size that it is trained with: smaller where the proposed one did not fit into memory."""
+    state: Global___TrialState.ValueType
+    """State."""
+    bracket: _builtins.int
+    """Bracket of Hyperband; 0 otherwise."""
+    iou: _builtins.float
+    """Highest mean IoU on the reward split over its epochs; absent before the first."""
+    dice: _builtins.float
+    """Mean Dice on the reward split in that epoch."""
+    test_iou: _builtins.float
+    """Mean IoU on the test frames; absent unless COMPLETE and there are test frames."""
+    test_dice: _builtins.float
+    """Mean Dice on the test frames."""
+    latency_ms: _builtins.float
+    """Median time of one frame through Triton, milliseconds; absent when it was not measured."""
+    parameters: _builtins.int
+    """Parameters of the network."""
+    multiply_adds: _builtins.int
+    """Multiply-adds of one 256 x 256 frame."""
+    memory_mib: _builtins.float
+    """Peak memory of its training, MiB; absent before the first epoch."""
+    seconds: _builtins.float
+    """Seconds of training and measuring, all epochs."""
+    attempts: _builtins.int
+    """How often its process was started."""
+    reason: _builtins.str
+    """Stable machine-readable reason of a PRUNED or FAILED trial."""
+    message: _builtins.str
+    """The same for people."""
+    @_builtins.property
+    def architecture(self) -> _common_pb2.Architecture:
+        """Network."""
+
+    @_builtins.property
+    def epochs(self) -> _containers.RepeatedCompositeFieldContainer[Global___TrialEpoch]:
+        """Epochs done, in order."""
+
+    def __init__(
+        self,
+        *,
+        number: _builtins.int = ...,
+        architecture: _common_pb2.Architecture | None = ...,
+        learning_rate: _builtins.float = ...,
+        batch_size: _builtins.int = ...,
+        trained_batch_size: _builtins.int = ...,
+        state: Global___TrialState.ValueType = ...,
+        bracket: _builtins.int = ...,
+        epochs: _abc.Iterable[Global___TrialEpoch] | None = ...,
+        iou: _builtins.float | None = ...,
+        dice: _builtins.float | None = ...,
+        test_iou: _builtins.float | None = ...,
+        test_dice: _builtins.float | None = ...,
+        latency_ms: _builtins.float | None = ...,
+        parameters: _builtins.int = ...,
+        multiply_adds: _builtins.int = ...,
+        memory_mib: _builtins.float | None = ...,
+        seconds: _builtins.float = ...,
+        attempts: _builtins.int = ...,
+        reason: _builtins.str = ...,
+        message: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_dice", b"_dice", "_iou", b"_iou", "_latency_ms", b"_latency_ms", "_memory_mib", b"_memory_mib", "_test_dice", b"_test_dice", "_test_iou", b"_test_iou", "architecture", b"architecture", "dice", b"dice", "iou", b"iou", "latency_ms", b"latency_ms", "memory_mib", b"memory_mib", "test_dice", b"test_dice", "test_iou", b"test_iou"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_dice", b"_dice", "_iou", b"_iou", "_latency_ms", b"_latency_ms", "_memory_mib", b"_memory_mib", "_test_dice", b"_test_dice", "_test_iou", b"_test_iou", "architecture", b"architecture", "attempts", b"attempts", "batch_size", b"batch_size", "bracket", b"bracket", "dice", b"dice", "epochs", b"epochs", "iou", b"iou", "latency_ms", b"latency_ms", "learning_rate", b"learning_rate", "memory_mib", b"memory_mib", "message", b"message", "multiply_adds", b"multiply_adds", "number", b"number", "parameters", b"parameters", "reason", b"reason", "seconds", b"seconds", "state", b"state", "test_dice", b"test_dice", "test_iou", b"test_iou", "trained_batch_size", b"trained_batch_size"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__dice: _TypeAlias = _typing.Literal["dice"]  # noqa: Y015
+    _WhichOneofArgType__dice: _TypeAlias = _typing.Literal["_dice", b"_dice"]  # noqa: Y015
+    _WhichOneofReturnType__iou: _TypeAlias = _typing.Literal["iou"]  # noqa: Y015
+    _WhichOneofArgType__iou: _TypeAlias = _typing.Literal["_iou", b"_iou"]  # noqa: Y015
+    _WhichOneofReturnType__latency_ms: _TypeAlias = _typing.Literal["latency_ms"]  # noqa: Y015
+    _WhichOneofArgType__latency_ms: _TypeAlias = _typing.Literal["_latency_ms", b"_latency_ms"]  # noqa: Y015
+    _WhichOneofReturnType__memory_mib: _TypeAlias = _typing.Literal["memory_mib"]  # noqa: Y015
+    _WhichOneofArgType__memory_mib: _TypeAlias = _typing.Literal["_memory_mib", b"_memory_mib"]  # noqa: Y015
+    _WhichOneofReturnType__test_dice: _TypeAlias = _typing.Literal["test_dice"]  # noqa: Y015
+    _WhichOneofArgType__test_dice: _TypeAlias = _typing.Literal["_test_dice", b"_test_dice"]  # noqa: Y015
+    _WhichOneofReturnType__test_iou: _TypeAlias = _typing.Literal["test_iou"]  # noqa: Y015
+    _WhichOneofArgType__test_iou: _TypeAlias = _typing.Literal["_test_iou", b"_test_iou"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__dice) -> _WhichOneofReturnType__dice | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__iou) -> _WhichOneofReturnType__iou | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__latency_ms) -> _WhichOneofReturnType__latency_ms | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__memory_mib) -> _WhichOneofReturnType__memory_mib | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__test_dice) -> _WhichOneofReturnType__test_dice | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__test_iou) -> _WhichOneofReturnType__test_iou | None: ...
+
+Global___Trial: _TypeAlias = Trial  # noqa: Y015
+
+@_typing.final
+class ListTrialsRequest(_message.Message):
+    """Request of ListTrials."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    JOB_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    job: _builtins.str
+    """Id of the search."""
+    page_size: _builtins.int
+    """At most this many; 0 means 100; above 1,000 is lowered to 1,000."""
+    page_token: _builtins.str
+    """Token of the page before; empty for the first."""
+    def __init__(
+        self,
+        *,
+        job: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["job", b"job", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListTrialsRequest: _TypeAlias = ListTrialsRequest  # noqa: Y015
+
+@_typing.final
+class ListTrialsResponse(_message.Message):
+    """Response of ListTrials."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TRIALS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Token of the next page; empty at the end."""
+    @_builtins.property
+    def trials(self) -> _containers.RepeatedCompositeFieldContainer[Global___Trial]:
+        """The page."""
+
+    def __init__(
+        self,
+        *,
+        trials: _abc.Iterable[Global___Trial] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "trials", b"trials"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListTrialsResponse: _TypeAlias = ListTrialsResponse  # noqa: Y015
+
+@_typing.final
+class SearchResult(_message.Message):
+    """What a search found."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MOST_ACCURATE_FIELD_NUMBER: _builtins.int
+    FASTEST_FIELD_NUMBER: _builtins.int
+    PARETO_FRONT_FIELD_NUMBER: _builtins.int
+    COMPLETE_FIELD_NUMBER: _builtins.int
+    PRUNED_FIELD_NUMBER: _builtins.int
+    FAILED_FIELD_NUMBER: _builtins.int
+    EPOCHS_FIELD_NUMBER: _builtins.int
+    SECONDS_FIELD_NUMBER: _builtins.int
+    IMAGE_SIZE_FIELD_NUMBER: _builtins.int
+    complete: _builtins.int
+    """Trials by how they ended."""
+    pruned: _builtins.int
+    """PRUNED ones."""
+    failed: _builtins.int
+    """FAILED ones."""
+    epochs: _builtins.int
+    """Epochs trained, all trials together."""
+    seconds: _builtins.float
+    """Seconds of training and measuring, all trials together."""
+    image_size: _builtins.int
+    """Working resolution of the trials."""
+    @_builtins.property
+    def most_accurate(self) -> Global___Trial:
+        """Highest reward IoU within the limits: for segmentation."""
+
+    @_builtins.property
+    def fastest(self) -> Global___Trial:
+        """Fastest of those whose IoU is within 0.01 of the highest: for uncertainty."""
+
+    @_builtins.property
+    def pareto_front(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Numbers of the trials that no other beats in IoU and in every cost of the objective."""
+
+    def __init__(
+        self,
+        *,
+        most_accurate: Global___Trial | None = ...,
+        fastest: Global___Trial | None = ...,
+        pareto_front: _abc.Iterable[_builtins.int] | None = ...,
+        complete: _builtins.int = ...,
+        pruned: _builtins.int = ...,
+        failed: _builtins.int = ...,
+        epochs: _builtins.int = ...,
+        seconds: _builtins.float = ...,
+        image_size: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["fastest", b"fastest", "most_accurate", b"most_accurate"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["complete", b"complete", "epochs", b"epochs", "failed", b"failed", "fastest", b"fastest", "image_size", b"image_size", "most_accurate", b"most_accurate", "pareto_front", b"pareto_front", "pruned", b"pruned", "seconds", b"seconds"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SearchResult: _TypeAlias = SearchResult  # noqa: Y015
+
+@_typing.final
 class JobProgress(_message.Message):
     """How far a job is."""
 
@@ -409,15 +1114,19 @@ class JobProgress(_message.Message):
     IOU_FIELD_NUMBER: _builtins.int
     ETA_S_FIELD_NUMBER: _builtins.int
     stage: _builtins.str
-    """Step: "preparing", "training", "exporting", "publishing", "verifying" or "evaluating"."""
+    """Step: "preparing", "training", "exporting", "publishing", "verifying", "evaluating", or
+    "searching" and "measuring latency".
+    """
     done: _builtins.int
-    """Epochs (or frames, when evaluating) done."""
+    """Epochs done; frames when evaluating, trials that will not be trained longer when searching."""
     total: _builtins.int
-    """Epochs (or frames) in all."""
+    """The same unit, in all."""
     loss: _builtins.float
     """Mean training loss of the last epoch; absent before the first."""
     iou: _builtins.float
-    """Mean training IoU of the last epoch, or test IoU so far; absent before the first."""
+    """Mean training IoU of the last epoch, test IoU so far, or the highest reward IoU of a search;
+    absent before the first.
+    """
     eta_s: _builtins.float
     """Seconds until the job ends; absent when unknown."""
     def __init__(
@@ -581,6 +1290,7 @@ class Job(_message.Message):
     PROGRESS_FIELD_NUMBER: _builtins.int
     RETRAINING_FIELD_NUMBER: _builtins.int
     EVALUATION_FIELD_NUMBER: _builtins.int
+    SEARCH_FIELD_NUMBER: _builtins.int
     FAILURE_REASON_FIELD_NUMBER: _builtins.int
     FAILURE_MESSAGE_FIELD_NUMBER: _builtins.int
     CAMPAIGN_FIELD_NUMBER: _builtins.int
@@ -598,7 +1308,7 @@ class Job(_message.Message):
     failure_message: _builtins.str
     """What went wrong and what to do, of a FAILED job."""
     campaign: _builtins.str
-    """Campaign id; empty when none was given."""
+    """Campaign id; of a search the data set's name; empty when none was given."""
     attempts: _builtins.int
     """How often its process was started; more than 1 after a crash or a restart."""
     @_builtins.property
@@ -612,6 +1322,10 @@ class Job(_message.Message):
     @_builtins.property
     def evaluation(self) -> Global___EvaluationResult:
         """Of an evaluation."""
+
+    @_builtins.property
+    def search(self) -> Global___SearchResult:
+        """Of a search."""
 
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
@@ -630,6 +1344,7 @@ class Job(_message.Message):
         progress: Global___JobProgress | None = ...,
         retraining: Global___RetrainingResult | None = ...,
         evaluation: Global___EvaluationResult | None = ...,
+        search: Global___SearchResult | None = ...,
         failure_reason: _builtins.str = ...,
         failure_message: _builtins.str = ...,
         campaign: _builtins.str = ...,
@@ -637,11 +1352,11 @@ class Job(_message.Message):
         end_time: _timestamp_pb2.Timestamp | None = ...,
         attempts: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "end_time", b"end_time", "evaluation", b"evaluation", "progress", b"progress", "result", b"result", "retraining", b"retraining"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "end_time", b"end_time", "evaluation", b"evaluation", "progress", b"progress", "result", b"result", "retraining", b"retraining", "search", b"search"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempts", b"attempts", "campaign", b"campaign", "create_time", b"create_time", "end_time", b"end_time", "evaluation", b"evaluation", "failure_message", b"failure_message", "failure_reason", b"failure_reason", "id", b"id", "kind", b"kind", "progress", b"progress", "result", b"result", "retraining", b"retraining", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempts", b"attempts", "campaign", b"campaign", "create_time", b"create_time", "end_time", b"end_time", "evaluation", b"evaluation", "failure_message", b"failure_message", "failure_reason", b"failure_reason", "id", b"id", "kind", b"kind", "progress", b"progress", "result", b"result", "retraining", b"retraining", "search", b"search", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_result: _TypeAlias = _typing.Literal["retraining", "evaluation"]  # noqa: Y015
+    _WhichOneofReturnType_result: _TypeAlias = _typing.Literal["retraining", "evaluation", "search"]  # noqa: Y015
     _WhichOneofArgType_result: _TypeAlias = _typing.Literal["result", b"result"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_result) -> _WhichOneofReturnType_result | None: ...
 

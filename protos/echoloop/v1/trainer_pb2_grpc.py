@@ -50,6 +50,16 @@ class TrainerServiceStub:
                 request_serializer=echoloop_dot_v1_dot_trainer__pb2.StartEvaluationRequest.SerializeToString,
                 response_deserializer=echoloop_dot_v1_dot_trainer__pb2.StartEvaluationResponse.FromString,
                 _registered_method=True)
+        self.StartSearch = channel.unary_unary(
+                '/echoloop.v1.TrainerService/StartSearch',
+                request_serializer=echoloop_dot_v1_dot_trainer__pb2.StartSearchRequest.SerializeToString,
+                response_deserializer=echoloop_dot_v1_dot_trainer__pb2.StartSearchResponse.FromString,
+                _registered_method=True)
+        self.ListTrials = channel.unary_unary(
+                '/echoloop.v1.TrainerService/ListTrials',
+                request_serializer=echoloop_dot_v1_dot_trainer__pb2.ListTrialsRequest.SerializeToString,
+                response_deserializer=echoloop_dot_v1_dot_trainer__pb2.ListTrialsResponse.FromString,
+                _registered_method=True)
         self.GetJob = channel.unary_unary(
                 '/echoloop.v1.TrainerService/GetJob',
                 request_serializer=echoloop_dot_v1_dot_trainer__pb2.GetJobRequest.SerializeToString,
@@ -98,6 +108,21 @@ class TrainerServiceServicer:
 
     def StartEvaluation(self, request, context):
         """Measures a published segmenter, through Triton, on labeled frames. Idempotent by request id.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def StartSearch(self, request, context):
+        """Searches the best network, learning rate and batch size by training many. Idempotent by request
+        id. INVALID_ARGUMENT for an unknown name, a pair that cannot be built or an empty space.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListTrials(self, request, context):
+        """Lists the trials of a search, in the order in which they were proposed.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -156,6 +181,16 @@ def add_TrainerServiceServicer_to_server(servicer, server):
                     servicer.StartEvaluation,
                     request_deserializer=echoloop_dot_v1_dot_trainer__pb2.StartEvaluationRequest.FromString,
                     response_serializer=echoloop_dot_v1_dot_trainer__pb2.StartEvaluationResponse.SerializeToString,
+            ),
+            'StartSearch': grpc.unary_unary_rpc_method_handler(
+                    servicer.StartSearch,
+                    request_deserializer=echoloop_dot_v1_dot_trainer__pb2.StartSearchRequest.FromString,
+                    response_serializer=echoloop_dot_v1_dot_trainer__pb2.StartSearchResponse.SerializeToString,
+            ),
+            'ListTrials': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListTrials,
+                    request_deserializer=echoloop_dot_v1_dot_trainer__pb2.ListTrialsRequest.FromString,
+                    response_serializer=echoloop_dot_v1_dot_trainer__pb2.ListTrialsResponse.SerializeToString,
             ),
             'GetJob': grpc.unary_unary_rpc_method_handler(
                     servicer.GetJob,
@@ -265,6 +300,60 @@ class TrainerService:
             '/echoloop.v1.TrainerService/StartEvaluation',
             echoloop_dot_v1_dot_trainer__pb2.StartEvaluationRequest.SerializeToString,
             echoloop_dot_v1_dot_trainer__pb2.StartEvaluationResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def StartSearch(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/echoloop.v1.TrainerService/StartSearch',
+            echoloop_dot_v1_dot_trainer__pb2.StartSearchRequest.SerializeToString,
+            echoloop_dot_v1_dot_trainer__pb2.StartSearchResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListTrials(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/echoloop.v1.TrainerService/ListTrials',
+            echoloop_dot_v1_dot_trainer__pb2.ListTrialsRequest.SerializeToString,
+            echoloop_dot_v1_dot_trainer__pb2.ListTrialsResponse.FromString,
             options,
             channel_credentials,
             insecure,

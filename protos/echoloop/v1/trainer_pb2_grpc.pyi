@@ -24,6 +24,12 @@ class TrainerServiceStub:
     """Trains, exports, publishes and verifies one model. Idempotent by request id."""
     StartEvaluation: _aio.UnaryUnaryMultiCallable[_trainer_pb2.StartEvaluationRequest, _trainer_pb2.StartEvaluationResponse]
     """Measures a published segmenter, through Triton, on labeled frames. Idempotent by request id."""
+    StartSearch: _aio.UnaryUnaryMultiCallable[_trainer_pb2.StartSearchRequest, _trainer_pb2.StartSearchResponse]
+    """Searches the best network, learning rate and batch size by training many. Idempotent by request
+    id. INVALID_ARGUMENT for an unknown name, a pair that cannot be built or an empty space.
+    """
+    ListTrials: _aio.UnaryUnaryMultiCallable[_trainer_pb2.ListTrialsRequest, _trainer_pb2.ListTrialsResponse]
+    """Lists the trials of a search, in the order in which they were proposed."""
     GetJob: _aio.UnaryUnaryMultiCallable[_trainer_pb2.GetJobRequest, _trainer_pb2.GetJobResponse]
     """Reads one job."""
     WatchJob: _aio.UnaryStreamMultiCallable[_trainer_pb2.WatchJobRequest, _trainer_pb2.WatchJobResponse]
@@ -65,6 +71,24 @@ class TrainerServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_trainer_pb2.StartEvaluationRequest, _abc.Awaitable[_trainer_pb2.StartEvaluationResponse]],
     ) -> _abc.Awaitable[_trainer_pb2.StartEvaluationResponse]:
         """Measures a published segmenter, through Triton, on labeled frames. Idempotent by request id."""
+
+    @_abc_1.abstractmethod
+    def StartSearch(
+        self,
+        request: _trainer_pb2.StartSearchRequest,
+        context: _aio.ServicerContext[_trainer_pb2.StartSearchRequest, _abc.Awaitable[_trainer_pb2.StartSearchResponse]],
+    ) -> _abc.Awaitable[_trainer_pb2.StartSearchResponse]:
+        """Searches the best network, learning rate and batch size by training many. Idempotent by request
+        id. INVALID_ARGUMENT for an unknown name, a pair that cannot be built or an empty space.
+        """
+
+    @_abc_1.abstractmethod
+    def ListTrials(
+        self,
+        request: _trainer_pb2.ListTrialsRequest,
+        context: _aio.ServicerContext[_trainer_pb2.ListTrialsRequest, _abc.Awaitable[_trainer_pb2.ListTrialsResponse]],
+    ) -> _abc.Awaitable[_trainer_pb2.ListTrialsResponse]:
+        """Lists the trials of a search, in the order in which they were proposed."""
 
     @_abc_1.abstractmethod
     def GetJob(

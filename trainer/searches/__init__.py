@@ -1,0 +1,1 @@
+"""Searches: trials kept durably, proposed, scheduled and run."""
