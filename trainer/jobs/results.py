@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from trainer.domain.search.trials import Trial
 from trainer.domain.specs import ModelSpec
 from trainer.jobs.specs import ModelVersion
 
@@ -10,6 +11,7 @@ __all__ = [
     "EvaluationResult",
     "FrameMeasure",
     "RetrainingResult",
+    "SearchResult",
     "TrainedModel",
     "Verification",
 ]
@@ -111,3 +113,31 @@ class EvaluationResult:
     iou: float
     dice: float
     frames: tuple[FrameMeasure, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SearchResult:
+    """What a search found.
+
+    Attributes:
+        most_accurate: Highest reward IoU within the limits: for segmentation.
+        fastest: Fastest of those whose IoU is within 0.01 of that: for uncertainty.
+        pareto_front: Numbers of the trials that no other beats in IoU and in every cost of the
+            objective, by falling IoU.
+        complete: Trials that were trained to the last epoch.
+        pruned: Trials that were not, because others were better or a limit was broken.
+        failed: Trials that could not be trained.
+        epochs: Epochs trained, all trials together.
+        seconds: Seconds of training and measuring, all trials together.
+        image_size: Working resolution of the trials, pixels a side.
+    """
+
+    most_accurate: Trial
+    fastest: Trial
+    pareto_front: tuple[int, ...]
+    complete: int
+    pruned: int
+    failed: int
+    epochs: int
+    seconds: float
+    image_size: int
