@@ -9,18 +9,20 @@ from sqlalchemy import (
     Column,
     Float,
     ForeignKey,
+    ForeignKeyConstraint,
     Index,
     Integer,
     MetaData,
     String,
     Table,
     Text,
+    UniqueConstraint,
 )
 
 from services.platform.columns import UtcTime
 from services.platform.database import NAMING_CONVENTION
 
-__all__ = ["JOBS", "METADATA", "VERSIONS"]
+__all__ = ["JOBS", "METADATA", "TRIALS", "TRIAL_EPOCHS", "VERSIONS"]
 
 METADATA = MetaData(naming_convention=NAMING_CONVENTION)
 
@@ -58,4 +60,52 @@ VERSIONS = Table(
     Column("state", String(16), nullable=False, index=True),
     Column("max_difference", Float(53)),
     Column("tolerance", Float(53)),
+)
+
+TRIALS = Table(
+    "trainer_trials",
+    METADATA,
+    Column("job_id", String(64), ForeignKey("trainer_jobs.id"), primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("decoder", String(64), nullable=False),
+    Column("encoder", String(64), nullable=False),
+    Column("learning_rate", Float(53), nullable=False),
+    Column("batch_size", Integer, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("target_epochs", Integer, nullable=False),
+    Column("bracket", Integer, nullable=False),
+    Column("trained_batch_size", Integer, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("crashes", Integer, nullable=False),
+    Column("test_iou", Float(53)),
+    Column("test_dice", Float(53)),
+    Column("latency_ms", Float(53)),
+    Column("memory_mib", Float(53)),
+    Column("reason", String(64), nullable=False),
+    Column("message", Text, nullable=False),
+    UniqueConstraint(
+        "job_id",
+        "decoder",
+        "encoder",
+        "learning_rate",
+        "batch_size",
+        name="uq_trainer_trials_configuration",
+    ),
+)
+
+TRIAL_EPOCHS = Table(
+    "trainer_trial_epochs",
+    METADATA,
+    Column("job_id", String(64), primary_key=True),
+    Column("trial", Integer, primary_key=True, autoincrement=False),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("loss", Float(53), nullable=False),
+    Column("iou", Float(53), nullable=False),
+    Column("dice", Float(53), nullable=False),
+    Column("seconds", Float(53), nullable=False),
+    ForeignKeyConstraint(
+        ["job_id", "trial"],
+        ["trainer_trials.job_id", "trainer_trials.number"],
+        name="fk_trainer_trial_epochs_trial",
+    ),
 )
