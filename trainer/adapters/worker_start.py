@@ -1,4 +1,7 @@
-"""Two ways to start the process of a job: a new interpreter, or a fork of the nursery."""
+"""Starts the process of a job: a new interpreter, or a fork of the nursery.
+
+A third way, on a Ray cluster, is `trainer.adapters.ray_starter`.
+"""
 
 import asyncio
 import json
@@ -8,22 +11,58 @@ import socket
 import sys
 from collections import deque
 from collections.abc import AsyncIterator
-from typing import Protocol
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Final, Protocol
 
 import structlog
 
 from trainer.adapters.job_folder import JobFolder
 from trainer.nursery import MAX_MESSAGE_BYTES
 
-__all__ = ["NurseryGone", "NurseryStarter", "PlainStarter", "Starter", "WorkerHandle"]
+__all__ = [
+    "NurseryGone",
+    "NurseryStarter",
+    "PlainStarter",
+    "Reservation",
+    "Starter",
+    "WorkerHandle",
+    "thread_limits",
+]
 
 NURSERY = ("-m", "trainer.nursery")
 
 _log = structlog.get_logger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
+class Reservation:
+    """What a worker needs for itself, where several machines share the work.
+
+    On the trainer's own machine nothing is reserved: its slots bound what runs at once.
+
+    Attributes:
+        cpus: Processors; None takes as many as the starter gives by default.
+        gpus: Accelerators, or a share of one.
+        memory_mib: Memory; None reserves none.
+    """
+
+    cpus: float | None = None
+    gpus: float = 0.0
+    memory_mib: float | None = None
+
+
+_NOTHING_SPECIAL: Final = Reservation()
+
+
 class WorkerHandle(Protocol):
-    """A worker process. `ended` is its exit status, negative for a signal, once it has ended."""
+    """A worker process.
+
+    Attributes:
+        pid: Its process id on the machine where it runs, for logs; 0 until it has a place there.
+        ended: Its exit status, negative for a signal, once it has ended. Fails with `NodeLost` when
+            its machine went away, which says nothing about the work.
+    """
 
     pid: int
     ended: "asyncio.Future[int]"
@@ -31,16 +70,28 @@ class WorkerHandle(Protocol):
     def reports(self) -> AsyncIterator[bytes]:
         """Yield what it writes, line by line, until it closes its end."""
 
+    def terminate(self) -> None:
+        """Ask it to end (SIGTERM); does nothing once it has ended."""
+
+    def kill(self) -> None:
+        """End it (SIGKILL); does nothing once it has ended."""
+
 
 class Starter(Protocol):
     """Starts worker processes that the kernel ends together with this one."""
 
-    async def start(self, folder: JobFolder, *, trains: bool) -> WorkerHandle:
+    async def start(
+        self, folder: JobFolder, *, trains: bool, reservation: Reservation = _NOTHING_SPECIAL
+    ) -> WorkerHandle:
         """Start a worker on a prepared folder.
 
         Args:
             folder: Holds the order.
             trains: Whether it needs the training libraries.
+            reservation: What it needs for itself, where work is placed.
+
+        Raises:
+            UnavailableError: What places it on a machine does not answer.
         """
 
     async def close(self) -> None:
@@ -63,6 +114,17 @@ class _Handle:
         async for line in self._stream:
             yield line
 
+    def terminate(self) -> None:
+        self._signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        self._signal(signal.SIGKILL)
+
+    def _signal(self, number: signal.Signals) -> None:
+        if not self.ended.done():
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, number)
+
 
 class PlainStarter:
     """Starts `python -m trainer.worker`; the libraries are loaded by every worker anew.
@@ -72,11 +134,13 @@ class PlainStarter:
     """
 
     def __init__(self, threads: int) -> None:
-        self._environment = os.environ | _thread_limits(threads)
+        self._environment = os.environ | thread_limits(threads)
 
-    async def start(self, folder: JobFolder, *, trains: bool) -> WorkerHandle:
+    async def start(
+        self, folder: JobFolder, *, trains: bool, reservation: Reservation = _NOTHING_SPECIAL
+    ) -> WorkerHandle:
         """See `Starter.start`."""
-        del trains
+        del trains, reservation
         with folder.log.open("ab") as log:
             process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-m", "trainer.worker", str(folder.path), str(os.getpid())),
@@ -107,13 +171,16 @@ class NurseryStarter:
 
     def __init__(self, threads: int, idle_s: float = 600.0) -> None:
         self._plain = PlainStarter(threads)
-        self._environment = os.environ | _thread_limits(threads)
+        self._environment = os.environ | thread_limits(threads)
         self._idle_s = idle_s
         self._nursery: _Nursery | None = None
         self._opening = asyncio.Lock()
 
-    async def start(self, folder: JobFolder, *, trains: bool) -> WorkerHandle:
+    async def start(
+        self, folder: JobFolder, *, trains: bool, reservation: Reservation = _NOTHING_SPECIAL
+    ) -> WorkerHandle:
         """See `Starter.start`."""
+        del reservation
         try:
             async with self._opening:
                 if self._nursery is None or self._nursery.gone:
@@ -229,7 +296,7 @@ class _Nursery:
             ended.set_result(message["status"])
 
 
-def _thread_limits(threads: int) -> dict[str, str]:
+def thread_limits(threads: int) -> dict[str, str]:
     """Bound the pools of numerical libraries, which read this when they are loaded."""
     names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
     return dict.fromkeys(names, str(threads))

@@ -19,6 +19,7 @@ __all__ = [
     "JobNotFound",
     "ModelLoadFailed",
     "ModelNotFound",
+    "NodeLost",
     "PublishFailed",
     "PublishMismatch",
     "RequestIdReused",
@@ -62,6 +63,10 @@ class JobFailed(InternalError):
 
 class WorkerCrashed(InternalError):
     """A worker process ended without an outcome: killed, out of memory, or a defect."""
+
+
+class NodeLost(UnavailableError):
+    """The machine that a worker ran on went away, which says nothing about its work."""
 
 
 class TrainerStopping(UnavailableError):
