@@ -14,10 +14,12 @@ from services.platform.errors import (
 
 __all__ = [
     "CheckpointMismatch",
+    "DiskFull",
     "EmptyDataSet",
     "IncompatibleArchitecture",
     "InvalidSpecification",
     "NonFiniteLoss",
+    "OutOfMemory",
     "ParityFailure",
     "TrainingCancelled",
     "TrainingError",
@@ -80,6 +82,14 @@ class CheckpointMismatch(IllegalStateError):
 
 class NonFiniteLoss(TrainingError):
     """The training loss became NaN or infinite."""
+
+
+class OutOfMemory(TrainingError):
+    """A step of the training does not fit into memory; a smaller batch may."""
+
+
+class DiskFull(TrainingError):
+    """A checkpoint cannot be written for want of space; the one before it is whole."""
 
 
 class TrainingCancelled(CancelledError):

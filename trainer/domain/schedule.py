@@ -2,11 +2,12 @@
 
 import math
 
-__all__ = ["one_cycle"]
+__all__ = ["level", "one_cycle"]
 
 _WARM_UP = 0.15
 _START = 0.04
 _END = 0.004
+_RISE_STEPS = 20
 
 
 def one_cycle(step: int, total_steps: int) -> float:
@@ -25,3 +26,15 @@ def one_cycle(step: int, total_steps: int) -> float:
         return _START + (1.0 - _START) * step / warm_up
     progress = min(1.0, (step - warm_up) / max(1, total_steps - 1 - warm_up))
     return _END + (1.0 - _END) * 0.5 * (1.0 + math.cos(math.pi * progress))
+
+
+def level(step: int) -> float:
+    """Return the factor of the peak learning rate at a step: a linear rise over 20 steps, then 1.
+
+    AdamW's moments are estimates from a few steps at first; full steps on them can throw a network
+    that starts from random weights far off.
+
+    Args:
+        step: From 0.
+    """
+    return min(1.0, (step + 1) / _RISE_STEPS)

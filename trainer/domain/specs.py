@@ -14,6 +14,7 @@ __all__ = [
     "DropoutPlacement",
     "DropoutSpec",
     "ModelSpec",
+    "Schedule",
     "TrainingSpec",
 ]
 
@@ -47,6 +48,15 @@ class AugmentationPreset(StrEnum):
     NONE = "none"
     LIGHT = "light"
     DOCUMENT = "document"
+
+
+class Schedule(StrEnum):
+    """Learning rate over the course of a training."""
+
+    ONE_CYCLE = "one_cycle"
+    """Up, and down to almost nothing: best at its end, and only there."""
+    CONSTANT = "constant"
+    """A short rise, then level: what a training is worth can be told after any epoch."""
 
 
 def _require(holds: bool, message: str) -> None:
@@ -116,12 +126,16 @@ class TrainingSpec:
         image_size: Working resolution, pixels a side; a multiple of 32 from 64 to 256.
         epochs: Passes over the labels.
         batch_size: Frames a step; at least 2, as batch normalization needs.
-        learning_rate: Peak of the one-cycle schedule.
+        learning_rate: Peak of the schedule.
         weight_decay: AdamW's decoupled decay.
         augmentation: How strongly frames are varied.
         seed: Seed of weights, order, augmentation and training dropout; 0 or greater.
         min_steps: Optimizer steps below which further passes over the labels are added to every
             epoch, so that a phase of few labels is not left untrained; 0 adds none.
+        schedule: Learning rate over the course of the training.
+        averaging: Whether the trained weights are an exponential moving average over about the last
+            half epoch (Polyak & Juditsky, SIAM J. Control Optim. 30(4), 1992), which makes up for
+            the decay that a constant rate lacks.
     """
 
     model: ModelSpec
@@ -134,6 +148,8 @@ class TrainingSpec:
     augmentation: AugmentationPreset = AugmentationPreset.LIGHT
     seed: int = 0
     min_steps: int = 0
+    schedule: Schedule = Schedule.ONE_CYCLE
+    averaging: bool = False
 
     def __post_init__(self) -> None:
         _require(

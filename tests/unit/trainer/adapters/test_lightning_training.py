@@ -18,8 +18,10 @@ import torch
 from services.platform.images import encode_gray_png
 from services.platform.masks import encode_mask_png
 from trainer.adapters.frame_cache import FrameCache, FrameSource
-from trainer.adapters.lightning_training import CHECKPOINT, segmentation_loss, train
+from trainer.adapters.lightning_training import train
 from trainer.adapters.training_batches import EpochBatches, steps_per_epoch
+from trainer.adapters.training_loop import CHECKPOINT
+from trainer.adapters.training_module import segmentation_loss
 from trainer.domain.errors import (
     CheckpointMismatch,
     InvalidSpecification,

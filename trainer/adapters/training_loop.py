@@ -1,0 +1,187 @@
+"""Runs epochs with Lightning, with a checkpoint after each.
+
+A training that was interrupted continues from the checkpoint of its last complete epoch and, on a
+CPU with the same number of threads, its weights end bit for bit the same as if it had not been.
+"""
+
+import errno
+import logging
+import os
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final, cast
+
+import cv2
+import torch
+
+from trainer.adapters.torchvision_schemas import register_missing_schemas
+from trainer.adapters.training_module import TrainingModule
+from trainer.domain.errors import DiskFull, OutOfMemory, TrainingCancelled
+
+register_missing_schemas()
+
+import lightning  # noqa: E402  # imports torchmetrics, which imports torchvision
+from lightning.pytorch.callbacks import Callback  # noqa: E402
+from lightning.pytorch.utilities.exceptions import SIGTERMException  # noqa: E402
+
+__all__ = ["CHECKPOINT", "fit"]
+
+CHECKPOINT = "last.ckpt"
+"""Name, in the output directory, of the state after the last complete epoch."""
+
+_CANCELLED = "The training was cancelled; what it had finished is in its last checkpoint."
+_NO_SPACE: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+
+
+def fit(
+    module: TrainingModule,
+    output_dir: Path,
+    epochs: int,
+    after_epoch: Callable[[int], None],
+    *,
+    before_checkpoint: Callable[[int], None] = lambda epoch: None,
+    resume: bool = True,
+    should_cancel: Callable[[], bool] = lambda: False,
+    num_threads: int | None = None,
+) -> None:
+    """Train until so many epochs are done, those of earlier calls counted.
+
+    Args:
+        module: What is trained.
+        output_dir: Keeps the checkpoint.
+        epochs: To be done in the end.
+        after_epoch: Called with the number of epochs done once their checkpoint is written.
+        before_checkpoint: Called with the same number before it is written.
+        resume: Whether to continue from a checkpoint that lies in `output_dir`.
+        should_cancel: Asked before every step.
+        num_threads: Threads that the process may compute with; None leaves the libraries' setting.
+
+    Raises:
+        CheckpointMismatch: The checkpoint belongs to something else.
+        NonFiniteLoss: The loss became NaN or infinite.
+        OutOfMemory: A step does not fit into memory.
+        DiskFull: A checkpoint cannot be written.
+        TrainingCancelled: `should_cancel` returned True, or the process received SIGTERM; a later
+            call continues.
+    """
+    if num_threads is not None:
+        torch.set_num_threads(num_threads)
+        cv2.setNumThreads(num_threads)  # augmentation
+    output_dir.mkdir(parents=True, exist_ok=True)
+    checkpoint = output_dir / CHECKPOINT
+    with _quiet_lightning():
+        trainer = lightning.Trainer(
+            default_root_dir=output_dir,
+            accelerator="auto",
+            devices=1,
+            precision=_precision(),
+            max_epochs=epochs,
+            # One batch list an epoch, made from the epoch's number.
+            reload_dataloaders_every_n_epochs=1,
+            callbacks=[
+                _EpochEnd(checkpoint, before_checkpoint, after_epoch),
+                _Cancellation(should_cancel),
+            ],
+            logger=False,
+            enable_checkpointing=False,  # the callback above writes atomically
+            enable_progress_bar=False,
+            enable_model_summary=False,
+        )
+        try:
+            trainer.fit(module, ckpt_path=checkpoint if resume and checkpoint.exists() else None)
+        except SIGTERMException as exc:  # Lightning answers a SIGTERM between epochs itself
+            raise TrainingCancelled(_CANCELLED) from exc
+        except (MemoryError, RuntimeError) as exc:
+            if not _is_out_of_memory(exc):
+                raise
+            raise OutOfMemory(
+                "A training step does not fit into memory. Use a smaller batch, a smaller network "
+                "or a lower image_size."
+            ) from exc
+
+
+class _EpochEnd(Callback):
+    """Writes the checkpoint and reports after every epoch."""
+
+    def __init__(
+        self,
+        checkpoint: Path,
+        before_checkpoint: Callable[[int], None],
+        after_epoch: Callable[[int], None],
+    ) -> None:
+        self._checkpoint = checkpoint
+        self._before_checkpoint = before_checkpoint
+        self._after_epoch = after_epoch
+
+    def on_train_epoch_end(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
+    ) -> None:
+        done = trainer.current_epoch + 1
+        cast("TrainingModule", pl_module).finish_epoch()
+        self._before_checkpoint(done)
+        partial = self._checkpoint.with_name(self._checkpoint.name + ".partial")
+        with _telling_a_full_disk():
+            trainer.save_checkpoint(partial)
+        os.replace(partial, self._checkpoint)  # noqa: PTH105  # atomic, replaces the last epoch's
+        self._after_epoch(done)
+
+
+class _Cancellation(Callback):
+    """Ends the training before a step when asked to."""
+
+    def __init__(self, should_cancel: Callable[[], bool]) -> None:
+        self._should_cancel = should_cancel
+
+    def on_train_batch_start(self, *args: Any, **kwargs: Any) -> None:
+        del args, kwargs
+        if self._should_cancel():
+            raise TrainingCancelled(_CANCELLED)
+
+
+def _precision() -> Any:
+    """Return bfloat16 where the hardware multiplies it: on a CPU without it, it is emulated."""
+    if torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False):
+        return "bf16-mixed"
+    return "32-true"
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    """Say whether an allocation failed; on a CPU torch raises a plain RuntimeError."""
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(
+        words in str(error).lower()
+        for words in ("can't allocate memory", "not enough memory", "out of memory")
+    )
+
+
+@contextmanager
+def _telling_a_full_disk() -> Iterator[None]:
+    try:
+        yield
+    except (OSError, RuntimeError) as exc:
+        # torch's archive writer hides the system's error behind a RuntimeError of its own.
+        numbers = {getattr(error, "errno", None) for error in (exc, exc.__cause__, exc.__context__)}
+        if not (numbers & _NO_SPACE or "PytorchStreamWriter" in str(exc)):
+            raise
+        raise DiskFull(
+            "A checkpoint cannot be written: the disk of the trainer's artifacts is full. Make "
+            "room; the training continues from the checkpoint before."
+        ) from exc
+
+
+@contextmanager
+def _quiet_lightning() -> Iterator[None]:
+    """Hold back Lightning's banners, tips and remarks; what matters is raised or reported."""
+    names = ("lightning", "lightning.pytorch", "lightning.fabric", "lightning.pytorch.utilities")
+    loggers = [logging.getLogger(name) for name in names]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module="lightning")
+            yield
+    finally:
+        for logger, before in zip(loggers, levels, strict=True):
+            logger.setLevel(before)
