@@ -6,13 +6,14 @@ from torch import nn
 from trainer.adapters.architecture_meter import (
     build_on_meta,
     count_dropouts,
-    measure_pair,
     run_on_meta,
 )
 from trainer.domain.errors import IncompatibleArchitecture
-from trainer.domain.search.catalog import DECODERS, ENCODERS, Decoder, Encoder, find_encoder
+from trainer.domain.search.catalog import DECODERS, ENCODERS, Encoder
 from trainer.domain.search.pairs import Pair, load_pairs
 from trainer.domain.specs import DropoutPlacement
+
+pytestmark = pytest.mark.integration
 
 
 def count_parameters(module: nn.Module) -> int:
@@ -33,9 +34,3 @@ def test_every_pair_is_what_is_recorded(encoder: Encoder) -> None:
             with pytest.raises(IncompatibleArchitecture) as refusal:
                 build_on_meta(decoder, encoder)
             assert refusal.value.message == recorded.reason
-
-
-@pytest.mark.parametrize("decoder", DECODERS, ids=lambda decoder: decoder.name)
-def test_everything_recorded_of_a_decoder_is_what_is_measured(decoder: Decoder) -> None:
-    encoder = find_encoder("resnet18")
-    assert measure_pair(decoder, encoder) == load_pairs()[decoder.name, encoder.name]
