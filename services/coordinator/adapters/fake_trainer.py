@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from echoloop.v1 import common_pb2, trainer_pb2, trainer_pb2_grpc
+from services.coordinator.adapters.fake_search import invent_trials, search_result, shown_trials
 from services.platform.errors import InvalidInputError, NotFoundError, UnavailableError
 
 __all__ = ["FakeTrainer", "saturating_iou"]
@@ -21,6 +22,11 @@ Job: TypeAlias = trainer_pb2.Job
 _MODELS = {
     common_pb2.RELEASE_KIND_SEGMENTER: "lv_segmenter",
     common_pb2.RELEASE_KIND_UNCERTAINTY: "lv_uncertainty",
+}
+_STAGES = {
+    trainer_pb2.JOB_KIND_RETRAINING: "training",
+    trainer_pb2.JOB_KIND_EVALUATION: "evaluating",
+    trainer_pb2.JOB_KIND_SEARCH: "searching",
 }
 _ENDED = (
     trainer_pb2.JOB_STATE_SUCCEEDED,
@@ -39,6 +45,7 @@ class _Record:
     job: Job
     request_id: str
     labels: int
+    trials: list[trainer_pb2.Trial] = field(default_factory=list)
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     task: "asyncio.Task[None] | None" = None
 
@@ -57,6 +64,8 @@ class FakeTrainer(trainer_pb2_grpc.TrainerServiceServicer):
         iou: Test IoU by number of training labels.
         orders: Every StartRetraining request received, repeats included.
         evaluations: Every StartEvaluation request received, repeats included.
+        searches: Every StartSearch request received, repeats included.
+        checks: Every CheckTraining request received.
         resident: Versions last asked for, by model name.
         down: While true, every call ends with UNAVAILABLE.
         unknown: Decoders that no network has.
@@ -71,6 +80,8 @@ class FakeTrainer(trainer_pb2_grpc.TrainerServiceServicer):
     ) -> None:
         self.orders: list[trainer_pb2.StartRetrainingRequest] = []
         self.evaluations: list[trainer_pb2.StartEvaluationRequest] = []
+        self.searches: list[trainer_pb2.StartSearchRequest] = []
+        self.checks: list[trainer_pb2.CheckTrainingRequest] = []
         self.resident: dict[str, tuple[int, ...]] = {}
         self.down = False
         self.unknown: set[str] = set()
@@ -119,6 +130,7 @@ class FakeTrainer(trainer_pb2_grpc.TrainerServiceServicer):
     ) -> trainer_pb2.CheckTrainingResponse:
         """Accept every network but those with an unknown decoder."""
         self._check_up()
+        self.checks.append(request)
         decoder = request.config.architecture.decoder
         if decoder in self.unknown:
             raise InvalidInputError(
@@ -159,6 +171,37 @@ class FakeTrainer(trainer_pb2_grpc.TrainerServiceServicer):
             lambda record: self._finish_evaluation(record, request),
         )
         return trainer_pb2.StartEvaluationResponse(job=record.job)
+
+    async def StartSearch(
+        self, request: trainer_pb2.StartSearchRequest, context: Any
+    ) -> trainer_pb2.StartSearchResponse:
+        """Accept a search, which ends one trial a step; a repeated request id is the same job."""
+        self._check_up()
+        self.searches.append(request)
+        if not request.frames or not request.request_id:
+            raise InvalidInputError("A search needs frames and a request id.")
+        trials = invent_trials(request)
+        record = self._accept(
+            request.request_id,
+            trainer_pb2.JOB_KIND_SEARCH,
+            request.dataset,
+            len(request.frames),
+            lambda record: self._finish_search(record, request),
+            trials=trials,
+        )
+        return trainer_pb2.StartSearchResponse(job=record.job)
+
+    async def ListTrials(
+        self, request: trainer_pb2.ListTrialsRequest, context: Any
+    ) -> trainer_pb2.ListTrialsResponse:
+        """List every trial on one page."""
+        self._check_up()
+        record = self._record(request.job)
+        if record.job.kind != trainer_pb2.JOB_KIND_SEARCH:
+            raise InvalidInputError("The job is no search, so it has no trials.")
+        return trainer_pb2.ListTrialsResponse(
+            trials=shown_trials(record.trials, record.job.progress.done)
+        )
 
     async def GetJob(
         self, request: trainer_pb2.GetJobRequest, context: Any
@@ -226,6 +269,8 @@ class FakeTrainer(trainer_pb2_grpc.TrainerServiceServicer):
         campaign: str,
         labels: int,
         finish: "Callable[[_Record], None]",
+        *,
+        trials: list[trainer_pb2.Trial] | None = None,
     ) -> _Record:
         known = self._by_request.get(request_id)
         if known is not None:
@@ -236,9 +281,12 @@ class FakeTrainer(trainer_pb2_grpc.TrainerServiceServicer):
             state=trainer_pb2.JOB_STATE_QUEUED,
             campaign=campaign,
             attempts=1,
-            progress=trainer_pb2.JobProgress(stage="preparing", total=self.steps),
+            progress=trainer_pb2.JobProgress(
+                stage="preparing", total=self.steps if trials is None else len(trials)
+            ),
         )
-        record = _Record(job, request_id, labels)
+        job.create_time.GetCurrentTime()
+        record = _Record(job, request_id, labels, trials or [])
         self._records[job.id] = record
         self._by_request[request_id] = job.id
         failure = next((entry for entry in self._failures if entry[0] == kind), None)
@@ -255,13 +303,14 @@ class FakeTrainer(trainer_pb2_grpc.TrainerServiceServicer):
     ) -> None:
         job = record.job
         job.state = trainer_pb2.JOB_STATE_RUNNING
-        job.progress.stage = (
-            "training" if job.kind == trainer_pb2.JOB_KIND_RETRAINING else "evaluating"
-        )
-        for step in range(1, self.steps + 1):
+        job.progress.stage = _STAGES[job.kind]
+        record.notice()
+        for step in range(1, job.progress.total + 1):
             await asyncio.sleep(self.step_s)
             job.progress.done = step
-            job.progress.eta_s = self.step_s * (self.steps - step)
+            job.progress.eta_s = self.step_s * (job.progress.total - step)
+            for trial in record.trials[:step]:
+                job.progress.iou = max(job.progress.iou, trial.iou)
             record.notice()
         if failure is not None:
             _, job.failure_reason, job.failure_message = failure
@@ -292,7 +341,11 @@ class FakeTrainer(trainer_pb2_grpc.TrainerServiceServicer):
                     version=version,
                     digest=hashlib.sha256(identity.encode()).hexdigest(),
                 ),
-                architecture=common_pb2.Architecture(decoder="Linknet", encoder="resnet18"),
+                architecture=(
+                    request.config.architecture
+                    if request.config.HasField("architecture")
+                    else common_pb2.Architecture(decoder="Linknet", encoder="resnet18")
+                ),
                 parameters=1,
                 tolerance=1e-3,
                 loss=0.1,
@@ -300,6 +353,11 @@ class FakeTrainer(trainer_pb2_grpc.TrainerServiceServicer):
                 image_size=request.config.image_size or 64,
             )
         )
+
+    def _finish_search(self, record: _Record, request: trainer_pb2.StartSearchRequest) -> None:
+        found = search_result(record.trials, request.config.space.image_size or 128)
+        if found is not None:
+            record.job.search.CopyFrom(found)
 
     def _finish_evaluation(
         self, record: _Record, request: trainer_pb2.StartEvaluationRequest

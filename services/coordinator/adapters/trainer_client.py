@@ -7,7 +7,8 @@ import grpc
 
 from echoloop.v1 import common_pb2, trainer_pb2, trainer_pb2_grpc
 from services.coordinator.adapters.reaching import reaching
-from services.coordinator.domain.campaign import Architecture
+from services.coordinator.domain.campaign import Architecture, Hyperparameters
+from services.coordinator.domain.errors import NotASearch, SearchNotFound, SearchUnfinished
 from services.coordinator.domain.ports.trainer import (
     EvaluationOrder,
     FrameScore,
@@ -20,8 +21,13 @@ from services.coordinator.domain.ports.trainer import (
     TrainingOrder,
 )
 from services.coordinator.domain.releases import ModelVersion, ReleaseKind
-from services.coordinator.messages import architecture_to_message, model_version_to_message
-from services.platform.errors import UnavailableError
+from services.coordinator.domain.searches import SearchWinner, SearchWinners
+from services.coordinator.messages import (
+    architecture_from_message,
+    architecture_to_message,
+    model_version_to_message,
+)
+from services.platform.errors import NotFoundError, UnavailableError
 
 __all__ = ["GrpcTrainer"]
 
@@ -36,6 +42,9 @@ _STATES = {
     trainer_pb2.JOB_STATE_FAILED: JobState.FAILED,
     trainer_pb2.JOB_STATE_CANCELLED: JobState.CANCELLED,
 }
+_ANOTHER_SEARCH = (
+    "`echoloop search list` shows the searches there are; start one with `echoloop search start`."
+)
 
 
 class GrpcTrainer:
@@ -62,25 +71,37 @@ class GrpcTrainer:
         self._retention_timeout_s = retention_timeout_s
 
     async def check_training(
-        self, kind: ReleaseKind, preset: str, architecture: Architecture
+        self,
+        kind: ReleaseKind,
+        preset: str,
+        architecture: Architecture | None,
+        hyperparameters: Hyperparameters,
     ) -> None:
         """Return if such a network could be trained."""
         request = trainer_pb2.CheckTrainingRequest(
-            kind=_KINDS[kind],
-            config=trainer_pb2.TrainingConfig(
-                preset=preset, architecture=architecture_to_message(architecture)
-            ),
+            kind=_KINDS[kind], config=_training_config(preset, architecture, hyperparameters)
         )
         with reaching("trainer"):
             await self._stub.CheckTraining(request, timeout=self._check_timeout_s)
+
+    async def search_winners(self, job_id: str) -> SearchWinners:
+        """Return what an architecture search found."""
+        request = trainer_pb2.GetJobRequest(id=job_id)
+        try:
+            with reaching("trainer"):
+                response = await self._stub.GetJob(request, timeout=self._timeout_s)
+        except NotFoundError as error:
+            raise SearchNotFound(f"There is no search of that id. {_ANOTHER_SEARCH}") from error
+        return _winners_from_proto(response.job)
 
     async def start_training(self, order: TrainingOrder) -> Job:
         """Start a training, or return the job of the same request id."""
         request = trainer_pb2.StartRetrainingRequest(
             kind=_KINDS[order.kind],
-            config=trainer_pb2.TrainingConfig(
-                preset=order.preset,
-                architecture=architecture_to_message(order.architecture),
+            config=_training_config(
+                order.preset,
+                order.architecture,
+                order.hyperparameters,
                 epochs=order.epochs,
                 seed=order.seed,
                 n_passes=order.n_passes,
@@ -145,6 +166,69 @@ class GrpcTrainer:
             await self._stub.SetResidentVersions(request, timeout=self._retention_timeout_s)
 
 
+def _training_config(
+    preset: str,
+    architecture: Architecture | None,
+    hyperparameters: Hyperparameters,
+    *,
+    epochs: int = 0,
+    seed: int = 0,
+    n_passes: int = 0,
+) -> trainer_pb2.TrainingConfig:
+    return trainer_pb2.TrainingConfig(
+        preset=preset,
+        architecture=architecture_to_message(architecture),
+        epochs=epochs,
+        batch_size=hyperparameters.batch_size,
+        # Absent, not zero, takes the preset's.
+        learning_rate=hyperparameters.learning_rate or None,
+        image_size=hyperparameters.image_size,
+        seed=seed,
+        n_passes=n_passes,
+    )
+
+
+def _winners_from_proto(job: trainer_pb2.Job) -> SearchWinners:
+    if job.kind != trainer_pb2.JOB_KIND_SEARCH:
+        raise NotASearch(f"The job of that id trains or evaluates one model. {_ANOTHER_SEARCH}")
+    state = _STATES.get(job.state, JobState.RUNNING)
+    if state is not JobState.SUCCEEDED:
+        raise SearchUnfinished(_why_unfinished(job, state))
+    if job.WhichOneof("result") != "search":
+        raise SearchUnfinished("The search ended without a result. " + _ANOTHER_SEARCH)
+    image_size = job.search.image_size
+    return SearchWinners(
+        most_accurate=_winner_from_proto(job.search.most_accurate, image_size),
+        fastest=_winner_from_proto(job.search.fastest, image_size),
+    )
+
+
+def _why_unfinished(job: trainer_pb2.Job, state: JobState) -> str:
+    if state is JobState.FAILED:
+        reason = f" ({job.failure_reason})" if job.failure_reason else ""
+        return f"The search FAILED{reason}, so it has no winner. {_ANOTHER_SEARCH}"
+    if state is JobState.CANCELLED:
+        return f"The search was CANCELLED before it had a winner. {_ANOTHER_SEARCH}"
+    progress = job.progress
+    count = f", {progress.done} of {progress.total} trials done" if progress.total else ""
+    return (
+        f"The search is {state.value.upper()}{count}. Wait for its end with "
+        f"`echoloop search watch {job.id}` and create the campaign then."
+    )
+
+
+def _winner_from_proto(trial: trainer_pb2.Trial, image_size: int) -> SearchWinner:
+    return SearchWinner(
+        architecture_from_message(trial.architecture),
+        Hyperparameters(
+            learning_rate=trial.learning_rate,
+            # What fitted into memory in the search fits again; what was proposed may not.
+            batch_size=trial.trained_batch_size or trial.batch_size,
+            image_size=image_size,
+        ),
+    )
+
+
 def _frame_to_proto(frame: LabeledFrame) -> trainer_pb2.LabeledFrame:
     return trainer_pb2.LabeledFrame(
         frame_id=frame.frame_id,
@@ -173,16 +257,9 @@ def _job_from_proto(job: trainer_pb2.Job) -> Job:
 
 
 def _trained_from_proto(result: trainer_pb2.RetrainingResult) -> TrainedModel:
-    network = result.architecture
     return TrainedModel(
         model=ModelVersion(result.model.model, result.model.version, result.model.digest),
-        architecture=Architecture(
-            decoder=network.decoder,
-            encoder=network.encoder,
-            encoder_weights=(
-                network.encoder_weights if network.HasField("encoder_weights") else None
-            ),
-        ),
+        architecture=architecture_from_message(result.architecture),
     )
 
 

@@ -1,5 +1,6 @@
 """A campaign: one active-learning project, its configuration and its states."""
 
+import math
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -9,10 +10,12 @@ from services.coordinator.domain.errors import IllegalTransition, InvalidConfig
 from services.coordinator.domain.phase import PhaseState
 
 __all__ = [
+    "IMAGE_SIZES",
     "Architecture",
     "Campaign",
     "CampaignConfig",
     "CampaignState",
+    "Hyperparameters",
     "RetrainMode",
     "StopReason",
     "check_campaign_move",
@@ -84,6 +87,48 @@ class Architecture:
     encoder_weights: str | None = None
 
 
+MAX_JOB_ID = 200
+
+IMAGE_SIZES = tuple(range(64, 257, 32))
+"""Working resolutions of a network, pixels a side: multiples of its coarsest stride."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hyperparameters:
+    """How a network is trained; 0 takes the preset's.
+
+    Attributes:
+        learning_rate: Peak of the schedule, a positive number.
+        batch_size: Frames a step, 2 to 1024.
+        image_size: Working resolution, a multiple of 32 from 64 to 256.
+
+    Raises:
+        InvalidConfig: A value is outside its range.
+    """
+
+    learning_rate: float = 0.0
+    batch_size: int = 0
+    image_size: int = 0
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.learning_rate) and self.learning_rate >= 0):
+            raise InvalidConfig(
+                f"learning_rate is {self.learning_rate}; it must be a positive number, or 0 for "
+                "the preset's."
+            )
+        # Batch normalization needs two frames.
+        if self.batch_size and not 2 <= self.batch_size <= 1024:  # noqa: PLR2004
+            raise InvalidConfig(
+                f"batch_size is {self.batch_size}; it must be 2 to 1024, or 0 for the preset's."
+            )
+        if self.image_size and self.image_size not in IMAGE_SIZES:
+            allowed = ", ".join(map(str, IMAGE_SIZES))
+            raise InvalidConfig(
+                f"image_size is {self.image_size}; it must be one of {allowed}, or 0 for the "
+                "preset's."
+            )
+
+
 @dataclass(frozen=True, slots=True)
 class CampaignConfig:
     """How a campaign runs, every default filled in.
@@ -103,6 +148,9 @@ class CampaignConfig:
         lease_s: Seconds a reader may hold a request, 1 to 604,800 (a week).
         segmenter: Network instead of the preset's.
         uncertainty: Network instead of the preset's.
+        segmenter_hyperparameters: How the segmenter is trained, instead of the preset's.
+        uncertainty_hyperparameters: The same of the uncertainty model.
+        search: Search job that some of the above came from; empty when none was used.
 
     Raises:
         InvalidConfig: A value is outside its range.
@@ -122,10 +170,15 @@ class CampaignConfig:
     lease_s: int = 900
     segmenter: Architecture | None = None
     uncertainty: Architecture | None = None
+    segmenter_hyperparameters: Hyperparameters = Hyperparameters()
+    uncertainty_hyperparameters: Hyperparameters = Hyperparameters()
+    search: str = ""
 
     def __post_init__(self) -> None:
         if not self.dataset:
             raise InvalidConfig("A campaign needs a data set. Name one that was imported.")
+        if len(self.search) > MAX_JOB_ID:
+            raise InvalidConfig(f"The id of a search has at most {MAX_JOB_ID} characters.")
         for name, value, low, high in (
             ("query_size", self.query_size, 1, 100_000),
             ("initial_labels", self.initial_labels, 1, 100_000),

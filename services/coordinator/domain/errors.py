@@ -22,12 +22,15 @@ __all__ = [
     "LeaseExpired",
     "LeaseLost",
     "NonFiniteScore",
+    "NotASearch",
     "PatientLeakage",
     "PhaseNotFound",
     "ReleaseExists",
     "ReleaseNotFound",
     "RequestIdReused",
     "RequestNotFound",
+    "SearchNotFound",
+    "SearchUnfinished",
     "SelectionConflict",
     "StaleLabel",
     "StaleRevision",
@@ -59,6 +62,10 @@ class PatientLeakage(InvalidInputError):
     """A patient would have frames on both sides of the split."""
 
 
+class NotASearch(InvalidInputError):
+    """A campaign shall use the winners of a job that is no search."""
+
+
 class NonFiniteScore(InvalidInputError):
     """A score is NaN or infinite; the message names the frame."""
 
@@ -83,6 +90,10 @@ class RequestNotFound(NotFoundError):
     """No annotation request has that id."""
 
 
+class SearchNotFound(NotFoundError):
+    """The trainer has no job of that id."""
+
+
 class ReleaseNotFound(NotFoundError):
     """No release has that id, or none serves."""
 
@@ -101,6 +112,10 @@ class IllegalTransition(IllegalStateError):
 
 class SelectionConflict(IllegalStateError):
     """The phase already has another query batch, or a frame of it was asked for before."""
+
+
+class SearchUnfinished(IllegalStateError):
+    """The search has no winners: it still runs, failed or was cancelled."""
 
 
 class StaleRevision(StaleError):

@@ -94,6 +94,11 @@ async def _train(
                 architecture=(
                     config.segmenter if kind is ReleaseKind.SEGMENTER else config.uncertainty
                 ),
+                hyperparameters=(
+                    config.segmenter_hyperparameters
+                    if kind is ReleaseKind.SEGMENTER
+                    else config.uncertainty_hyperparameters
+                ),
                 epochs=config.epochs,
                 seed=derive_seed(phase.seed, "training", kind.value),
                 n_passes=config.n_passes,

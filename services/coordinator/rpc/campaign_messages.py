@@ -9,6 +9,7 @@ from services.coordinator.domain.campaign import (
     Architecture,
     Campaign,
     CampaignConfig,
+    Hyperparameters,
     RetrainMode,
 )
 from services.coordinator.domain.errors import InvalidConfig
@@ -17,7 +18,11 @@ from services.coordinator.domain.phase import Phase, PhaseTransition
 from services.coordinator.domain.ports import PageRequest
 from services.coordinator.domain.selection import SelectionCheck
 from services.coordinator.driver.progress import StepProgress
-from services.coordinator.messages import architecture_to_message
+from services.coordinator.messages import (
+    architecture_from_message,
+    architecture_to_message,
+    hyperparameters_to_message,
+)
 from services.coordinator.rpc import enums
 from services.platform.timestamps import timestamp
 
@@ -103,6 +108,9 @@ def config_from_message(message: coordinator_pb2.CampaignConfig) -> CampaignConf
         lease_s=message.lease_s or _DEFAULTS.lease_s,
         segmenter=_architecture(message, "segmenter"),
         uncertainty=_architecture(message, "uncertainty"),
+        segmenter_hyperparameters=_hyperparameters(message.segmenter_hyperparameters),
+        uncertainty_hyperparameters=_hyperparameters(message.uncertainty_hyperparameters),
+        search=message.search,
     )
 
 
@@ -112,11 +120,11 @@ def _architecture(message: coordinator_pb2.CampaignConfig, field: str) -> Archit
     network: common_pb2.Architecture = getattr(message, field)
     if not network.decoder or not network.encoder:
         raise InvalidConfig(f"{field} needs a decoder and an encoder, or leave it out.")
-    return Architecture(
-        network.decoder,
-        network.encoder,
-        network.encoder_weights if network.HasField("encoder_weights") else None,
-    )
+    return architecture_from_message(network)
+
+
+def _hyperparameters(message: common_pb2.Hyperparameters) -> Hyperparameters:
+    return Hyperparameters(message.learning_rate, message.batch_size, message.image_size)
 
 
 def config_to_message(config: CampaignConfig) -> coordinator_pb2.CampaignConfig:
@@ -140,6 +148,9 @@ def config_to_message(config: CampaignConfig) -> coordinator_pb2.CampaignConfig:
         lease_s=config.lease_s,
         segmenter=architecture_to_message(config.segmenter),
         uncertainty=architecture_to_message(config.uncertainty),
+        segmenter_hyperparameters=hyperparameters_to_message(config.segmenter_hyperparameters),
+        uncertainty_hyperparameters=hyperparameters_to_message(config.uncertainty_hyperparameters),
+        search=config.search,
     )
 
 

@@ -9,12 +9,18 @@ from contextlib import aclosing
 from typing import Any, Final
 
 from echoloop.v1 import coordinator_pb2, coordinator_pb2_grpc
-from services.coordinator.domain.campaign import Campaign, CampaignState
+from services.coordinator.domain.campaign import (
+    Campaign,
+    CampaignConfig,
+    CampaignState,
+    Hyperparameters,
+)
 from services.coordinator.domain.phase import PhaseState
 from services.coordinator.domain.ports import PageRequest, Stores
 from services.coordinator.domain.ports.trainer import Trainer
 from services.coordinator.domain.querying import verify_batch
 from services.coordinator.domain.releases import ReleaseKind
+from services.coordinator.domain.searches import with_winners
 from services.coordinator.domain.selection import SelectionCheck
 from services.coordinator.driver import DRIVERS, ChangeNotifier, ProgressBoard
 from services.coordinator.rpc import enums
@@ -47,7 +53,7 @@ class CoordinatorServicer(coordinator_pb2_grpc.CoordinatorServiceServicer):
 
     Args:
         stores: State.
-        trainer: Asked whether the networks of a new campaign exist.
+        trainer: Asked whether the models of a new campaign can be trained, and what a search found.
         blobs: Where imported files are put.
         notifier: Told of changes; wakes watches and drivers.
         board: Progress of the steps.
@@ -107,6 +113,18 @@ class CoordinatorServicer(coordinator_pb2_grpc.CoordinatorServiceServicer):
             datasets=map(dataset_to_message, page.items), next_page_token=page.next_token
         )
 
+    async def ListLabeledFrames(
+        self, request: coordinator_pb2.ListLabeledFramesRequest, context: Any
+    ) -> coordinator_pb2.ListLabeledFramesResponse:
+        """List the frames of one side that were imported with a mask."""
+        split = enums.from_number(enums.SPLITS, request.split, "split")
+        page = await asyncio.to_thread(
+            self._stores.datasets.labeled_frames, request.dataset, split, page_request(request)
+        )
+        return coordinator_pb2.ListLabeledFramesResponse(
+            frames=map(pool_frame_to_message, page.items), next_page_token=page.next_token
+        )
+
     # ---- campaigns -----------------------------------------------------------------------------
 
     async def CreateCampaign(
@@ -114,13 +132,9 @@ class CoordinatorServicer(coordinator_pb2_grpc.CoordinatorServiceServicer):
     ) -> coordinator_pb2.CreateCampaignResponse:
         """Create a campaign in DRAFT."""
         config = config_from_message(request.config)
-        # Now, not in the first training: by then readers have drawn the initial labels.
-        for kind, architecture in (
-            (ReleaseKind.SEGMENTER, config.segmenter),
-            (ReleaseKind.UNCERTAINTY, config.uncertainty),
-        ):
-            if architecture is not None:
-                await self._trainer.check_training(kind, config.preset, architecture)
+        if config.search:
+            config = with_winners(config, await self._trainer.search_winners(config.search))
+        await self._check_models(config)
         campaign = await asyncio.to_thread(
             self._stores.campaigns.create,
             request.name,
@@ -128,6 +142,20 @@ class CoordinatorServicer(coordinator_pb2_grpc.CoordinatorServiceServicer):
             request_id=request.request_id,
         )
         return coordinator_pb2.CreateCampaignResponse(campaign=self._changed(campaign))
+
+    async def _check_models(self, config: CampaignConfig) -> None:
+        """Ask the trainer about models that differ from the preset's.
+
+        Now, not in the first training: by then readers have drawn the initial labels.
+        """
+        for kind, architecture, hyperparameters in (
+            (ReleaseKind.SEGMENTER, config.segmenter, config.segmenter_hyperparameters),
+            (ReleaseKind.UNCERTAINTY, config.uncertainty, config.uncertainty_hyperparameters),
+        ):
+            if architecture is not None or hyperparameters != Hyperparameters():
+                await self._trainer.check_training(
+                    kind, config.preset, architecture, hyperparameters
+                )
 
     async def GetCampaign(
         self, request: coordinator_pb2.GetCampaignRequest, context: Any

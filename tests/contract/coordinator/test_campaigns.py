@@ -1,12 +1,18 @@
 """Campaigns and their pools."""
 
-import pytest
+import json
 
+import pytest
+import sqlalchemy as sa
+
+from services.coordinator.adapters.sql.database import Database
+from services.coordinator.adapters.sql.schema import campaigns
 from services.coordinator.domain.acquisition import AcquisitionFunction
 from services.coordinator.domain.campaign import (
     Architecture,
     CampaignConfig,
     CampaignState,
+    Hyperparameters,
     RetrainMode,
     StopReason,
 )
@@ -39,6 +45,9 @@ FULL = CampaignConfig(
     lease_s=5,
     segmenter=Architecture("PAN", "resnet18", "imagenet"),
     uncertainty=Architecture("Linknet", "resnet18"),
+    segmenter_hyperparameters=Hyperparameters(1e-5, 4, 160),
+    uncertainty_hyperparameters=Hyperparameters(batch_size=8),
+    search="5e1f",
 )
 
 
@@ -50,6 +59,23 @@ def test_a_campaign_is_created_as_draft_and_read_back_by_id_and_name(world: Worl
     assert created.phase_state is None
     assert created.create_time == world.clock.now
     assert created == world.stores.campaigns.get("first") == world.stores.campaigns.get(created.id)
+
+
+def test_a_campaign_of_before_the_searches_is_read_with_nothing_stated(world: World) -> None:
+    world.import_frames()
+    created = world.stores.campaigns.create("first", FULL)
+    database = Database(world.url)
+    with database.writing() as connection:
+        stored = json.loads(connection.execute(sa.select(campaigns.c.config)).scalar_one())
+        for added in ("segmenter_hyperparameters", "uncertainty_hyperparameters", "search"):
+            del stored[added]
+        connection.execute(sa.update(campaigns).values(config=json.dumps(stored)))
+    database.close()
+    config = world.stores.campaigns.get(created.id).config
+    assert config.segmenter == FULL.segmenter
+    assert config.segmenter_hyperparameters == Hyperparameters()
+    assert config.uncertainty_hyperparameters == Hyperparameters()
+    assert config.search == ""
 
 
 def test_creation_refuses_taken_names_bad_names_and_unknown_data(world: World) -> None:

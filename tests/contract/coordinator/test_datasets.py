@@ -12,7 +12,7 @@ from services.coordinator.domain.errors import (
     InvalidPageToken,
     PatientLeakage,
 )
-from services.coordinator.domain.frames import Split, assign_split, frame_id
+from services.coordinator.domain.frames import PoolFrame, Split, assign_split, frame_id
 from services.coordinator.domain.ports import PageRequest
 from tests.contract.coordinator.world import DATASET, World, new_frame
 
@@ -152,6 +152,49 @@ def test_data_sets_are_listed_by_name_in_pages(world: World) -> None:
             break
         page = world.stores.datasets.list(PageRequest(2, page.next_token))
     assert seen == sorted(names)
+
+
+def test_labeled_frames_are_those_imported_with_a_mask_by_side_in_pages(world: World) -> None:
+    world.import_frames(train=9, test=3, masked=5)
+    seen: list[PoolFrame] = []
+    page = world.stores.datasets.labeled_frames(DATASET, Split.TRAIN, PageRequest(2))
+    while True:
+        seen += page.items
+        if not page.next_token:
+            break
+        page = world.stores.datasets.labeled_frames(
+            DATASET, Split.TRAIN, PageRequest(2, page.next_token)
+        )
+    expected = {frame_id(DATASET, new_frame(n).sha256): new_frame(n) for n in range(5)}
+    assert [frame.frame_id for frame in seen] == sorted(expected)
+    for frame in seen:
+        new = expected[frame.frame_id]
+        assert (frame.image_ref, frame.mask_ref) == (
+            new.image_ref,
+            f"masks/train/{new.name[-1]}.png",
+        )
+        assert (frame.patient_id, frame.height, frame.width) == (new.patient_id, 480, 640)
+    test = world.stores.datasets.labeled_frames(DATASET, Split.TEST, PageRequest(1000))
+    assert len(test.items) == 3
+    assert test.next_token == ""
+
+
+def test_labels_of_a_campaign_are_not_those_of_its_data_set(world: World) -> None:
+    world.import_frames(train=8, test=2)
+    world.annotate_all(world.annotating())
+    assert world.stores.datasets.labeled_frames(DATASET, Split.TRAIN, PageRequest()).items == ()
+
+
+def test_labeled_frames_of_an_unknown_data_set_are_not_found(world: World) -> None:
+    with pytest.raises(DatasetNotFound):
+        world.stores.datasets.labeled_frames("none", Split.TRAIN, PageRequest())
+
+
+def test_a_page_token_of_labeled_frames_belongs_to_one_side(world: World) -> None:
+    world.import_frames(train=4, test=4, masked=4)
+    page = world.stores.datasets.labeled_frames(DATASET, Split.TRAIN, PageRequest(2))
+    with pytest.raises(InvalidPageToken):
+        world.stores.datasets.labeled_frames(DATASET, Split.TEST, PageRequest(2, page.next_token))
 
 
 @pytest.mark.parametrize("token", ["x", "é", "bm90IGpzb24=", "W10=", "WyJ4Il0=", "e30=", "MQ=="])

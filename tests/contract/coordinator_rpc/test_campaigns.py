@@ -49,6 +49,14 @@ async def test_a_target_of_zero_means_none(hospital: Hospital) -> None:
         ({"retrain_mode": 77}, "UNKNOWN_VALUE"),
         ({"segmenter": common_pb2.Architecture(decoder="PAN")}, "INVALID_CONFIG"),
         ({"dataset": ""}, "INVALID_CONFIG"),
+        (
+            {"segmenter_hyperparameters": common_pb2.Hyperparameters(image_size=100)},
+            "INVALID_CONFIG",
+        ),
+        (
+            {"uncertainty_hyperparameters": common_pb2.Hyperparameters(batch_size=1)},
+            "INVALID_CONFIG",
+        ),
     ],
 )
 async def test_a_bad_configuration_is_refused(

@@ -19,6 +19,7 @@ from services.coordinator.domain.frames import (
     Frame,
     ImportOutcome,
     NewFrame,
+    PoolFrame,
     RejectedFrame,
     Split,
     frame_id,
@@ -109,6 +110,44 @@ class SqlDatasetStore:
             duplicates=batch.duplicates,
             rejected=tuple(batch.rejected),
             leakage=leakage,
+        )
+
+    def labeled_frames(self, name: str, split: Split, page: PageRequest) -> Page[PoolFrame]:
+        """See the port."""
+        scope = ("labeled_frames", name, split)
+        last = read_token(page, scope, (str,))
+        query = (
+            sa.select(
+                frames.c.id.label("frame_id"),
+                frames.c.name,
+                frames.c.image_ref,
+                frames.c.mask_ref,
+                frames.c.height,
+                frames.c.width,
+                frames.c.patient_id,
+                frames.c.clip_id,
+                frames.c.view,
+                frames.c.cardiac_phase,
+            )
+            .where(
+                frames.c.dataset == name,
+                frames.c.split == split,
+                frames.c.mask_ref.is_not(None),
+            )
+            .order_by(frames.c.id)
+            .limit(page.limit + 1)
+        )
+        if last is not None:
+            query = query.where(frames.c.id > last[0])
+        with self._database.reading() as connection:
+            _read(connection, name)
+            rows = connection.execute(query).all()
+        return cut(
+            rows,
+            page,
+            scope,
+            item=lambda row: PoolFrame(**row._mapping),
+            keys=lambda row: (row.frame_id,),
         )
 
     def get_frame(self, id: str) -> Frame:

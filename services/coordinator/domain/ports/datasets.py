@@ -3,7 +3,14 @@
 from collections.abc import Sequence
 from typing import Protocol
 
-from services.coordinator.domain.frames import Dataset, Frame, ImportOutcome, NewFrame
+from services.coordinator.domain.frames import (
+    Dataset,
+    Frame,
+    ImportOutcome,
+    NewFrame,
+    PoolFrame,
+    Split,
+)
 from services.coordinator.domain.ports.paging import Page, PageRequest
 
 __all__ = ["DatasetStore"]
@@ -52,6 +59,17 @@ class DatasetStore(Protocol):
 
         Raises:
             DatasetNotFound: Call `ensure` first.
+        """
+        ...
+
+    def labeled_frames(self, name: str, split: Split, page: PageRequest) -> Page[PoolFrame]:
+        """Return the frames of one side that were imported with a mask, by frame id.
+
+        Labels that readers gave belong to their campaign and are not among them.
+
+        Raises:
+            DatasetNotFound: There is none of that name.
+            InvalidPageToken: See `PageRequest`.
         """
         ...
 

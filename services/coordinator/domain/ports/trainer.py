@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
-from services.coordinator.domain.campaign import Architecture
+from services.coordinator.domain.campaign import Architecture, Hyperparameters
 from services.coordinator.domain.releases import ModelVersion, ReleaseKind
+from services.coordinator.domain.searches import SearchWinners
 
 __all__ = [
     "EvaluationOrder",
@@ -57,6 +58,7 @@ class TrainingOrder:
         kind: Segmenter or uncertainty model.
         preset: Fills what is left out.
         architecture: Instead of the preset's.
+        hyperparameters: Instead of the preset's.
         epochs: 0 takes the preset's.
         seed: Of weights, order, augmentation and dropout.
         n_passes: Stochastic passes inside an uncertainty graph.
@@ -69,6 +71,7 @@ class TrainingOrder:
     kind: ReleaseKind
     preset: str
     architecture: Architecture | None
+    hyperparameters: Hyperparameters
     epochs: int
     seed: int
     n_passes: int
@@ -160,12 +163,25 @@ class Trainer(Protocol):
     """
 
     async def check_training(
-        self, kind: ReleaseKind, preset: str, architecture: Architecture
+        self,
+        kind: ReleaseKind,
+        preset: str,
+        architecture: Architecture | None,
+        hyperparameters: Hyperparameters,
     ) -> None:
-        """Return if such a network could be trained.
+        """Return if such a network could be trained; what is not stated is the preset's.
 
         Raises:
             InvalidInputError: It could not; the text says what is allowed.
+        """
+
+    async def search_winners(self, job_id: str) -> SearchWinners:
+        """Return what an architecture search found.
+
+        Raises:
+            SearchNotFound: The trainer has no job of that id.
+            NotASearch: The job does something else.
+            SearchUnfinished: It has not SUCCEEDED; the text says what to do.
         """
 
     async def start_training(self, order: TrainingOrder) -> Job:

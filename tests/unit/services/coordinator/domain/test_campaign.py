@@ -7,6 +7,7 @@ import pytest
 from services.coordinator.domain.campaign import (
     CampaignConfig,
     CampaignState,
+    Hyperparameters,
     check_campaign_move,
 )
 from services.coordinator.domain.errors import IllegalTransition, InvalidConfig
@@ -52,6 +53,7 @@ def test_the_defaults_are_those_of_the_method() -> None:
         {"target_iou": 0.0},
         {"target_iou": 1.01},
         {"target_iou": float("nan")},
+        {"search": "x" * 201},
     ],
 )
 def test_values_out_of_range_are_refused(change: dict[str, Any]) -> None:
@@ -64,3 +66,30 @@ def test_values_out_of_range_are_refused(change: dict[str, Any]) -> None:
 )
 def test_the_ends_of_the_ranges_are_allowed(change: dict[str, Any]) -> None:
     replace(CONFIG, **change)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"learning_rate": -1e-4},
+        {"learning_rate": float("nan")},
+        {"learning_rate": float("inf")},
+        {"batch_size": 1},
+        {"batch_size": -4},
+        {"batch_size": 1025},
+        {"image_size": 32},
+        {"image_size": 100},
+        {"image_size": 512},
+    ],
+)
+def test_hyperparameters_out_of_range_are_refused_with_what_is_allowed(
+    change: dict[str, Any],
+) -> None:
+    with pytest.raises(InvalidConfig, match=r"must be .* or 0 for the preset's"):
+        Hyperparameters(**change)
+
+
+def test_hyperparameters_take_the_ends_of_their_ranges_and_nothing() -> None:
+    Hyperparameters()
+    Hyperparameters(learning_rate=1e-12, batch_size=2, image_size=64)
+    Hyperparameters(learning_rate=5.0, batch_size=1024, image_size=256)

@@ -9,7 +9,13 @@ import pytest
 from echoloop.v1 import common_pb2, trainer_pb2
 from services.coordinator.domain.acquisition import AcquisitionFunction
 from services.coordinator.domain.annotation import SkipReason
-from services.coordinator.domain.campaign import CampaignState, RetrainMode, StopReason
+from services.coordinator.domain.campaign import (
+    Architecture,
+    CampaignState,
+    Hyperparameters,
+    RetrainMode,
+    StopReason,
+)
 from services.coordinator.domain.phase import PhaseState
 from services.coordinator.domain.ports import PageRequest
 from services.coordinator.domain.querying import verify_batch
@@ -46,6 +52,25 @@ async def test_a_campaign_runs_to_its_budget(world: World) -> None:
     assert [len(batch) for batch in world.batches(campaign_id)] == [4, 4, 4]
     assert world.labels(campaign_id) == {f for batch in world.batches(campaign_id) for f in batch}
     assert all(verify_batch(world.stores, campaign_id, number).verified for number in range(3))
+
+
+async def test_networks_and_hyperparameters_reach_every_training(world: World) -> None:
+    await run_to_end(
+        world,
+        label_budget=8,
+        segmenter=Architecture("PAN", "tu-regnety_002", "imagenet"),
+        segmenter_hyperparameters=Hyperparameters(1e-5, 4, 160),
+        uncertainty_hyperparameters=Hyperparameters(batch_size=16),
+    )
+
+    by_kind = {order.kind: order.config for order in world.trainer.orders}
+    segmenter = by_kind[common_pb2.RELEASE_KIND_SEGMENTER]
+    assert segmenter.architecture.encoder == "tu-regnety_002"
+    assert (segmenter.learning_rate, segmenter.batch_size, segmenter.image_size) == (1e-5, 4, 160)
+    uncertainty = by_kind[common_pb2.RELEASE_KIND_UNCERTAINTY]
+    assert not uncertainty.HasField("architecture")
+    assert not uncertainty.HasField("learning_rate")
+    assert (uncertainty.batch_size, uncertainty.image_size) == (16, 0)
 
 
 async def test_the_moves_of_a_phase_are_those_of_the_design(world: World) -> None:

@@ -3,7 +3,13 @@ from hypothesis import strategies as st
 
 from echoloop.v1 import coordinator_pb2
 from services.coordinator.domain.acquisition import AcquisitionFunction
-from services.coordinator.domain.campaign import Architecture, CampaignConfig, RetrainMode
+from services.coordinator.domain.campaign import (
+    IMAGE_SIZES,
+    Architecture,
+    CampaignConfig,
+    Hyperparameters,
+    RetrainMode,
+)
 from services.coordinator.rpc.campaign_messages import config_from_message, config_to_message
 
 architectures = st.none() | st.builds(
@@ -11,6 +17,13 @@ architectures = st.none() | st.builds(
     st.sampled_from(["Linknet", "PAN"]),
     st.sampled_from(["resnet18", "tu-regnety_120"]),
     st.none() | st.just("imagenet"),
+)
+
+hyperparameters = st.builds(
+    Hyperparameters,
+    learning_rate=st.just(0.0) | st.floats(1e-9, 10),
+    batch_size=st.just(0) | st.integers(2, 1024),
+    image_size=st.just(0) | st.sampled_from(IMAGE_SIZES),
 )
 
 configs = st.builds(
@@ -29,6 +42,9 @@ configs = st.builds(
     lease_s=st.integers(1, 10_000),
     segmenter=architectures,
     uncertainty=architectures,
+    segmenter_hyperparameters=hyperparameters,
+    uncertainty_hyperparameters=hyperparameters,
+    search=st.sampled_from(["", "5e1f"]),
 )
 
 
