@@ -2,7 +2,7 @@
 
 from services.platform.errors import AlreadyExistsError, IllegalStateError, NotFoundError
 
-__all__ = ["EpochGap", "SearchFailed", "TrialExists", "TrialNotFound"]
+__all__ = ["EpochGap", "SearchFailed", "TrialExists", "TrialNotFound", "TrialTooSlow"]
 
 
 class TrialNotFound(NotFoundError):
@@ -22,3 +22,7 @@ class SearchFailed(IllegalStateError):
 
     Where the trials say why, it carries their `reason`.
     """
+
+
+class TrialTooSlow(IllegalStateError):
+    """A trial was trained for as long as it may without reaching its epochs."""
