@@ -2,7 +2,7 @@
 
 import asyncio
 import fcntl
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from pathlib import Path
@@ -11,6 +11,7 @@ import grpc
 from prometheus_client import CollectorRegistry
 
 from echoloop.v1.trainer_pb2_grpc import add_TrainerServiceServicer_to_server
+from services.platform.errors import UnavailableError
 from services.platform.server import BindError, background, run_service
 from services.platform.settings import load_settings
 from services.platform.triton import TritonClient
@@ -19,12 +20,17 @@ from trainer.adapters.model_repository import ModelRepository
 from trainer.adapters.prometheus_metrics import TrainerMetrics
 from trainer.adapters.sql_database import open_database
 from trainer.adapters.sql_jobs import SqlJobStore
+from trainer.adapters.sql_trials import SqlTrialStore
 from trainer.adapters.sql_versions import SqlVersionLedger
+from trainer.adapters.trial_processes import TrialProcesses
 from trainer.adapters.triton_control import TritonControl
 from trainer.adapters.triton_publisher import PublishPolicy, TritonPublisher
 from trainer.adapters.worker_process import WorkerOptions, WorkerProcesses
 from trainer.adapters.worker_start import NurseryStarter, PlainStarter, Starter
 from trainer.domain.presets import PRESETS
+from trainer.domain.search.plan import SearchPlan
+from trainer.domain.search.space import Configuration
+from trainer.domain.search.trials import Trial
 from trainer.domain.specs import ModelSpec
 from trainer.jobs.desk import JobDesk
 from trainer.jobs.job import JobState
@@ -33,6 +39,8 @@ from trainer.jobs.runner import JobRunner, RunnerLimits
 from trainer.jobs.specs import ModelVersion
 from trainer.jobs.store import VersionLedger
 from trainer.rpc.servicer import TrainerServicer
+from trainer.searches.patience import Patience
+from trainer.searches.runner import SearchRunner
 from trainer.settings import TrainerSettings
 
 __all__ = ["Trainer", "main"]
@@ -80,16 +88,34 @@ class Trainer:
                 await publisher.recover()
                 self._metrics.adopt(await registry.in_states({JobState.QUEUED, JobState.RUNNING}))
                 starter = _starter(settings)
+                slots = asyncio.Semaphore(settings.workers)
+                options = _worker_options(settings)
+                trials = SqlTrialStore(database)
+                searches = SearchRunner(
+                    trials,
+                    _ShuffledSpace(),
+                    TrialProcesses(options, starter),
+                    _NoLatency(),
+                    slots=slots,
+                    parallel=settings.workers,
+                    patience=Patience(max_crashes=settings.max_crashes),
+                    observer=self._metrics,
+                )
                 runner = JobRunner(
                     registry,
-                    WorkerProcesses(
-                        _worker_options(settings), starter, partial(_weights_of, ledger)
-                    ),
+                    WorkerProcesses(options, starter, partial(_weights_of, ledger)),
                     publisher,
-                    RunnerLimits(slots=settings.workers, max_crashes=settings.max_crashes),
+                    searches,
+                    slots=slots,
+                    limits=RunnerLimits(max_crashes=settings.max_crashes),
                 )
                 desk = JobDesk(
-                    registry, runner, ledger, ArchitectureCheck(_preset_networks()), publisher
+                    registry,
+                    runner,
+                    ledger,
+                    ArchitectureCheck(_preset_networks()),
+                    publisher,
+                    trials=trials,
                 )
                 add_TrainerServiceServicer_to_server(TrainerServicer(desk), server)
                 self._registry = registry
@@ -104,6 +130,25 @@ class Trainer:
         """End watch streams, which would otherwise last as long as their jobs."""
         if self._registry is not None:
             self._registry.close()
+
+
+class _ShuffledSpace:
+    """Stands in for the sampler."""
+
+    def propose(
+        self, plan: SearchPlan, trials: Sequence[Trial], earlier: Sequence[Trial]
+    ) -> Configuration | None:
+        del earlier
+        tried = {trial.configuration for trial in trials}
+        order = plan.space.sample(len(trials) + 1, plan.seed)
+        return next((each for each in order if each not in tried), None)
+
+
+class _NoLatency:
+    """Stands in for the measurement in Triton."""
+
+    async def measure(self, network: ModelSpec, image_size: int, stop: asyncio.Event) -> float:
+        raise UnavailableError("Latencies are not measured yet.")
 
 
 def _worker_options(settings: TrainerSettings) -> WorkerOptions:

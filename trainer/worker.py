@@ -1,4 +1,4 @@
-"""The process of one job: `python -m trainer.worker JOB_FOLDER PARENT_PID`, or a fork.
+"""The process of one job or trial: `python -m trainer.worker FOLDER PARENT_PID`, or a fork.
 
 It reads `order.json`, writes one line of JSON to stdout whenever it gets further, writes
 `outcome.json` last, and ends with status 0 if it managed to say how the work ended. SIGTERM asks it
@@ -23,8 +23,18 @@ import structlog
 from services.platform.errors import CancelledError, EchoLoopError, UnavailableError
 from services.platform.parent import die_with_parent
 from services.platform.telemetry import configure_logging
-from trainer.adapters.job_folder import Ending, JobFolder, Outcome, WorkOrder
-from trainer.adapters.job_json import dump_progress
+from trainer.adapters.exhaustion import is_disk_full
+from trainer.adapters.job_folder import (
+    DISK_FULL_STATUS,
+    Ending,
+    JobFolder,
+    Order,
+    Outcome,
+    TrialOrder,
+    WorkOrder,
+)
+from trainer.adapters.job_json import dump_epoch, dump_progress
+from trainer.domain.search.trials import Epoch
 from trainer.jobs.job import Progress
 from trainer.jobs.specs import RetrainingSpec
 
@@ -37,7 +47,7 @@ _log = structlog.get_logger(__name__)
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Do the work of one job; return the exit status."""
+    """Do the work of one job or trial; return the exit status."""
     path, parent_pid = sys.argv[1:] if argv is None else argv
     die_with_parent(signal.SIGKILL, parent_pid=int(parent_pid))
     stop = threading.Event()
@@ -48,19 +58,26 @@ def main(argv: list[str] | None = None) -> int:
     for chatty in _CHATTY:
         logging.getLogger(chatty).setLevel(logging.WARNING)
     folder = JobFolder(Path(path))
-    with _private_stdout() as reports, _alone_in(folder.path):
-        folder.finish(_outcome(folder, folder.order(), stop, _reporter(reports)))
+    try:
+        with _private_stdout() as reports, _alone_in(folder.path):
+            folder.finish(_outcome(folder, folder.order(), stop, reports))
+    except OSError as error:
+        if is_disk_full(error):
+            return DISK_FULL_STATUS
+        raise
     return 0
 
 
 def _outcome(
     folder: JobFolder,
-    order: WorkOrder,
+    order: Order,
     stop: threading.Event,
-    on_progress: Callable[[Progress], None],
+    reports: TextIO,
 ) -> Outcome:
     try:
-        return _work(folder, order, stop, on_progress)
+        if isinstance(order, TrialOrder):
+            return _try_out(folder, order, stop, reports)
+        return _work(folder, order, stop, _reporter(reports))
     except CancelledError as error:
         return Outcome(Ending.CANCELLED, reason=error.reason, message=error.message)
     except UnavailableError as error:
@@ -89,6 +106,17 @@ def _work(
     return Outcome(
         Ending.SUCCEEDED, evaluation=run_evaluation(order, order.spec, stop, on_progress)
     )
+
+
+def _try_out(
+    folder: JobFolder, order: TrialOrder, stop: threading.Event, reports: TextIO
+) -> Outcome:
+    from trainer.adapters.trial_work import try_out  # noqa: PLC0415
+
+    def on_epoch(epoch: Epoch) -> None:
+        reports.write(dump_epoch(epoch) + "\n")
+
+    return Outcome(Ending.SUCCEEDED, trial=try_out(folder, order, stop, on_epoch))
 
 
 @contextmanager

@@ -1,10 +1,13 @@
-"""The folder of one job, through which the trainer process and the job's worker talk.
+"""The folder of one job or trial, through which the trainer process and its worker talk.
 
 order.json        what to do; written by the trainer process before each start
 outcome.json      how it ended; written by the worker, last and atomically
 worker.log        what the worker wrote to stderr and stdout
 weights.pt        trained weights; the only thing kept after success, for warm starts
-model.onnx, *.probe.npz, checkpoints/, frames/    gone when the job has ended
+model.onnx, *.probe.npz, checkpoints, frames/    gone when the job has ended
+
+The folder of a search has `frames/`, which its trials share, and `trials/<number>/` with one such
+folder for each of them.
 """
 
 import os
@@ -12,20 +15,25 @@ import shutil
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
 
 from pydantic import TypeAdapter, ValidationError
 
+from trainer.domain.search.trials import Trial
 from trainer.jobs.job import JobKind
 from trainer.jobs.results import EvaluationResult, TrainedModel
-from trainer.jobs.specs import EvaluationSpec, RetrainingSpec
+from trainer.jobs.specs import SearchSpec, WorkSpec
+from trainer.searches.ports import TrialOutcome
 
-__all__ = ["Ending", "JobFolder", "Outcome", "WorkOrder"]
+__all__ = ["DISK_FULL_STATUS", "Ending", "JobFolder", "Order", "Outcome", "TrialOrder", "WorkOrder"]
+
+DISK_FULL_STATUS: Final = 74
+"""Exit status of a worker that had no room left to write its outcome; EX_IOERR of sysexits.h."""
 
 
 @dataclass(frozen=True, slots=True)
 class WorkOrder:
-    """What a worker is told.
+    """What the worker of a job is told.
 
     Attributes:
         kind: Kind of job.
@@ -37,11 +45,33 @@ class WorkOrder:
     """
 
     kind: JobKind
-    spec: RetrainingSpec | EvaluationSpec
+    spec: WorkSpec
     blob_url: str
     triton: str
     threads: int
     warm_start: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TrialOrder:
+    """What the worker of a trial is told.
+
+    Attributes:
+        search: Plan and frames.
+        trial: Which trial, and how far.
+        blob_url: Where the frames are.
+        frames: Folder of the decoded frames, which all trials of the search share.
+        threads: Processor threads that the worker may use.
+    """
+
+    search: SearchSpec
+    trial: Trial
+    blob_url: str
+    frames: Path
+    threads: int
+
+
+Order: TypeAlias = WorkOrder | TrialOrder
 
 
 class Ending(StrEnum):
@@ -61,6 +91,7 @@ class Outcome:
         ending: How it ended.
         trained: Of a retraining that SUCCEEDED.
         evaluation: Of an evaluation that SUCCEEDED.
+        trial: Of a trial that SUCCEEDED in reaching its target epochs.
         reason: Machine-readable reason otherwise.
         message: Public text otherwise.
     """
@@ -68,16 +99,17 @@ class Outcome:
     ending: Ending
     trained: TrainedModel | None = None
     evaluation: EvaluationResult | None = None
+    trial: TrialOutcome | None = None
     reason: str = ""
     message: str = ""
 
 
-_ORDER: Final = TypeAdapter(WorkOrder)
+_ORDER: Final[TypeAdapter[Order]] = TypeAdapter(Order)
 _OUTCOME: Final = TypeAdapter(Outcome)
 
 
 class JobFolder:
-    """Paths and files of one job.
+    """Paths and files of one job or trial.
 
     Args:
         path: The folder; made by `prepare`.
@@ -92,13 +124,13 @@ class JobFolder:
         self._order = path / "order.json"
         self._outcome = path / "outcome.json"
 
-    def prepare(self, order: WorkOrder) -> None:
+    def prepare(self, order: Order) -> None:
         """Make the folder, write the order, and forget how an earlier worker ended."""
         self.path.mkdir(parents=True, exist_ok=True)
         self._outcome.unlink(missing_ok=True)
         _write_durably(self._order, _ORDER.dump_json(order))
 
-    def order(self) -> WorkOrder:
+    def order(self) -> Order:
         """Read the order.
 
         Raises:

@@ -1,46 +1,60 @@
 """Typed JSON of job specifications, results and progress, for the database and the job folders."""
 
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
+from trainer.domain.search.trials import Epoch
 from trainer.jobs.errors import InvalidJobRequest
 from trainer.jobs.job import JobKind, Progress
-from trainer.jobs.results import EvaluationResult, RetrainingResult, TrainedModel
-from trainer.jobs.specs import EvaluationSpec, JobSpec, RetrainingSpec
+from trainer.jobs.results import (
+    EvaluationResult,
+    JobResult,
+    RetrainingResult,
+    SearchResult,
+)
+from trainer.jobs.specs import EvaluationSpec, JobSpec, RetrainingSpec, SearchSpec
 
 __all__ = [
+    "dump_epoch",
     "dump_progress",
     "dump_result",
     "dump_spec",
-    "dump_trained",
     "kind_of",
+    "load_epoch",
     "load_progress",
     "load_result",
     "load_spec",
-    "load_trained",
 ]
 
 T = TypeVar("T")
 
-_RETRAINING: Final = TypeAdapter(RetrainingSpec)
-_EVALUATION: Final = TypeAdapter(EvaluationSpec)
-_RETRAINING_RESULT: Final = TypeAdapter(RetrainingResult)
-_EVALUATION_RESULT: Final = TypeAdapter(EvaluationResult)
-_TRAINED: Final = TypeAdapter(TrainedModel)
+_KINDS: Final[dict[type, JobKind]] = {
+    RetrainingSpec: JobKind.RETRAINING,
+    EvaluationSpec: JobKind.EVALUATION,
+    SearchSpec: JobKind.SEARCH,
+}
+_SPECS: Final[dict[JobKind, TypeAdapter[Any]]] = {
+    kind: TypeAdapter(spec) for spec, kind in _KINDS.items()
+}
+_RESULTS: Final[dict[JobKind, TypeAdapter[Any]]] = {
+    JobKind.RETRAINING: TypeAdapter(RetrainingResult),
+    JobKind.EVALUATION: TypeAdapter(EvaluationResult),
+    JobKind.SEARCH: TypeAdapter(SearchResult),
+}
+_RESULT: Final[TypeAdapter[JobResult]] = TypeAdapter(JobResult)
 _PROGRESS: Final = TypeAdapter(Progress)
+_EPOCH: Final = TypeAdapter(Epoch)
 
 
 def kind_of(spec: JobSpec) -> JobKind:
     """Return the kind of job that a specification asks for."""
-    return JobKind.RETRAINING if isinstance(spec, RetrainingSpec) else JobKind.EVALUATION
+    return _KINDS[type(spec)]
 
 
 def dump_spec(spec: JobSpec) -> str:
     """Return a specification as JSON; equal specifications give equal text."""
-    if isinstance(spec, RetrainingSpec):
-        return _RETRAINING.dump_json(spec).decode()
-    return _EVALUATION.dump_json(spec).decode()
+    return _SPECS[kind_of(spec)].dump_json(spec).decode()
 
 
 def load_spec(kind: JobKind, text: str | bytes) -> JobSpec:
@@ -49,33 +63,19 @@ def load_spec(kind: JobKind, text: str | bytes) -> JobSpec:
     Raises:
         InvalidJobRequest: The text is no such specification.
     """
-    if kind is JobKind.RETRAINING:
-        return _load(_RETRAINING, text)
-    return _load(_EVALUATION, text)
+    spec: JobSpec = _load(_SPECS[kind], text)
+    return spec
 
 
-def dump_result(result: RetrainingResult | EvaluationResult) -> str:
+def dump_result(result: JobResult) -> str:
     """Return a result as JSON."""
-    if isinstance(result, RetrainingResult):
-        return _RETRAINING_RESULT.dump_json(result).decode()
-    return _EVALUATION_RESULT.dump_json(result).decode()
+    return _RESULT.dump_json(result).decode()
 
 
-def load_result(kind: JobKind, text: str | bytes) -> RetrainingResult | EvaluationResult:
+def load_result(kind: JobKind, text: str | bytes) -> JobResult:
     """Read what `dump_result` wrote."""
-    if kind is JobKind.RETRAINING:
-        return _load(_RETRAINING_RESULT, text)
-    return _load(_EVALUATION_RESULT, text)
-
-
-def dump_trained(trained: TrainedModel) -> str:
-    """Return what a worker trained as JSON."""
-    return _TRAINED.dump_json(trained).decode()
-
-
-def load_trained(text: str | bytes) -> TrainedModel:
-    """Read what `dump_trained` wrote."""
-    return _load(_TRAINED, text)
+    result: JobResult = _load(_RESULTS[kind], text)
+    return result
 
 
 def dump_progress(progress: Progress) -> str:
@@ -86,6 +86,16 @@ def dump_progress(progress: Progress) -> str:
 def load_progress(text: str | bytes) -> Progress:
     """Read what `dump_progress` wrote."""
     return _load(_PROGRESS, text)
+
+
+def dump_epoch(epoch: Epoch) -> str:
+    """Return an epoch of a trial as one line of JSON."""
+    return _EPOCH.dump_json(epoch).decode()
+
+
+def load_epoch(text: str | bytes) -> Epoch:
+    """Read what `dump_epoch` wrote."""
+    return _load(_EPOCH, text)
 
 
 def _load(adapter: "TypeAdapter[T]", text: str | bytes) -> T:

@@ -5,6 +5,7 @@ from time import monotonic
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from trainer.domain.search.trials import Trial
 from trainer.jobs.job import Job, JobKind, JobState
 
 __all__ = ["TrainerMetrics"]
@@ -13,7 +14,9 @@ _EPOCH_BUCKETS_S = (1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0
 
 
 class TrainerMetrics:
-    """Counts jobs, progress and publications. A `trainer.jobs.registry.JobObserver`.
+    """Counts jobs, progress, publications and trials.
+
+    A `trainer.jobs.registry.JobObserver` and a `trainer.searches.ports.TrialObserver`.
 
     Args:
         registry: Where the metrics are registered.
@@ -67,6 +70,22 @@ class TrainerMetrics:
             ["model", "outcome"],
             registry=registry,
         )
+        self._trials = Counter(
+            "echoloop_trainer_trials",
+            "Trials of searches that ended, by state and reason.",
+            ["state", "reason"],
+            registry=registry,
+        )
+        self._trial_epochs = Counter(
+            "echoloop_trainer_trial_epochs",
+            "Epochs that trials of searches were trained.",
+            registry=registry,
+        )
+        self._trial_crashes = Counter(
+            "echoloop_trainer_trial_crashes",
+            "Processes of trials that ended without an outcome.",
+            registry=registry,
+        )
         self._states: dict[str, tuple[JobKind, JobState]] = {}
         self._last_epoch: dict[str, tuple[int, float]] = {}
         for kind in JobKind:
@@ -108,6 +127,18 @@ class TrainerMetrics:
     def crashed(self, kind: JobKind) -> None:
         """See `JobObserver.crashed`."""
         self._crashes.labels(kind).inc()
+
+    def trial_changed(self, before: Trial | None, after: Trial) -> None:
+        """See `TrialObserver.trial_changed`."""
+        if before is None:
+            return
+        new_epochs = after.epochs[len(before.epochs) :]
+        self._trial_epochs.inc(len(new_epochs))
+        for epoch in new_epochs:
+            self._epochs.observe(epoch.seconds)
+        self._trial_crashes.inc(after.crashes - before.crashes)
+        if after.ended and not before.ended:
+            self._trials.labels(after.state, after.reason).inc()
 
     def published(self, model: str, outcome: str) -> None:
         """Count an attempt to publish."""

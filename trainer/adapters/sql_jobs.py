@@ -22,7 +22,7 @@ from trainer.adapters.sql_database import TrainerDatabase
 from trainer.adapters.sql_schema import JOBS
 from trainer.jobs.errors import IllegalJobTransition, JobNotFound, RequestIdReused
 from trainer.jobs.job import Job, JobKind, JobState, Progress, advance
-from trainer.jobs.results import EvaluationResult, RetrainingResult
+from trainer.jobs.results import EvaluationResult, JobResult
 from trainer.jobs.specs import JobSpec
 from trainer.jobs.store import JobCursor
 
@@ -140,7 +140,7 @@ class SqlJobStore:
                 _update(connection, job, {"cancel_requested": True})
             return _read(connection, job_id)
 
-    def succeed(self, job_id: str, result: RetrainingResult | EvaluationResult) -> Job:
+    def succeed(self, job_id: str, result: JobResult) -> Job:
         """See `JobStore.succeed`."""
         return self._move(job_id, JobState.SUCCEEDED, {"result": dump_result(result)})
 

@@ -2,11 +2,15 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Collection, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
+from trainer.domain.search.plan import RewardSplit
+from trainer.domain.search.split import validation_patients
+from trainer.domain.search.trials import Trial
 from trainer.domain.specs import ModelSpec, TrainingSpec
-from trainer.jobs.errors import InvalidJobRequest, VersionNotFound
-from trainer.jobs.job import Job
+from trainer.jobs.errors import InvalidJobRequest, JobNotFound, VersionNotFound
+from trainer.jobs.job import Job, JobKind
 from trainer.jobs.registry import JobRegistry
 from trainer.jobs.results import RetrainingResult
 from trainer.jobs.runner import JobRunner
@@ -14,12 +18,15 @@ from trainer.jobs.specs import (
     SEGMENTER_MODEL,
     EvaluationSpec,
     JobSpec,
+    LabeledFrame,
     ModelVersion,
     RetrainingSpec,
+    SearchSpec,
 )
 from trainer.jobs.store import JobCursor, VersionLedger, VersionRecord, VersionState
+from trainer.searches.ports import TrialStore
 
-__all__ = ["Architectures", "JobDesk", "Residency"]
+__all__ = ["Architectures", "JobDesk", "Residency", "TrialPage"]
 
 MAX_PAGE_SIZE = 1000
 DEFAULT_PAGE_SIZE = 100
@@ -49,6 +56,21 @@ class Residency(Protocol):
         """
 
 
+@dataclass(frozen=True, slots=True)
+class TrialPage:
+    """A part of the trials of a search.
+
+    Attributes:
+        trials: By number.
+        encoder_weights: Weights that their encoders start from.
+        following: Number after which the next page starts; None at the end.
+    """
+
+    trials: Sequence[Trial]
+    encoder_weights: str | None
+    following: int | None = None
+
+
 class JobDesk:
     """The trainer's operations, in the words of its domain.
 
@@ -60,6 +82,7 @@ class JobDesk:
         ledger: Published versions.
         architectures: Which networks exist.
         residency: Which versions Triton holds.
+        trials: Those of searches.
     """
 
     def __init__(
@@ -69,12 +92,15 @@ class JobDesk:
         ledger: VersionLedger,
         architectures: Architectures,
         residency: Residency,
+        *,
+        trials: TrialStore,
     ) -> None:
         self._registry = registry
         self._runner = runner
         self._ledger = ledger
         self._architectures = architectures
         self._residency = residency
+        self._trials = trials
 
     async def check(self, training: TrainingSpec) -> None:
         """Return if such a training could be accepted.
@@ -90,14 +116,18 @@ class JobDesk:
         Raises:
             InvalidInputError: No such job can be done.
             VersionNotFound: It names a version that was never published.
+            JobNotFound: It names an earlier search that is none.
             RequestIdReused: The request id belongs to a job that does something else.
         """
         if not request_id or len(request_id) > 200:  # noqa: PLR2004  # the column's width
             raise InvalidJobRequest("request_id is required: 1 to 200 characters.")
-        if isinstance(spec, RetrainingSpec):
-            await self._check_retraining(spec)
-        else:
-            await self._check_evaluation(spec)
+        match spec:
+            case RetrainingSpec():
+                await self._check_retraining(spec)
+            case EvaluationSpec():
+                await self._check_evaluation(spec)
+            case SearchSpec():
+                await self._check_search(spec)
         job = await self._registry.create(request_id, spec, campaign)
         self._runner.wake()
         return job
@@ -132,14 +162,33 @@ class JobDesk:
         Raises:
             InvalidJobRequest: The page size is negative.
         """
-        if page_size < 0:
-            raise InvalidJobRequest(f"page_size is {page_size}; it must be 0 or greater.")
-        size = min(page_size or DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE)
+        size = _page_size(page_size)
         jobs = await self._registry.page(campaign, size + 1, after)
         if len(jobs) <= size:
             return jobs, None
         last = jobs[size - 1]
         return jobs[:size], JobCursor(last.create_time, last.id)
+
+    async def trials(self, job_id: str, page_size: int, after: int) -> TrialPage:
+        """List the trials of a search, in the order of the proposals.
+
+        Args:
+            job_id: The search.
+            page_size: See `page`.
+            after: Number of the last trial of the page before; -1 for the first page.
+
+        Raises:
+            JobNotFound: No such job.
+            InvalidJobRequest: The job is no search, or the page size is negative.
+        """
+        size = _page_size(page_size)
+        spec = await self._registry.spec(job_id)
+        if not isinstance(spec, SearchSpec):
+            raise InvalidJobRequest("This job is not a search; only searches have trials.")
+        trials = await asyncio.to_thread(self._trials.page, job_id, size + 1, after)
+        if len(trials) <= size:
+            return TrialPage(trials, spec.plan.encoder_weights)
+        return TrialPage(trials[:size], spec.plan.encoder_weights, trials[size - 1].number)
 
     async def set_resident(self, model: str, versions: Collection[int]) -> tuple[int, ...]:
         """See `Residency.set_resident`."""
@@ -148,7 +197,7 @@ class JobDesk:
         return await self._residency.set_resident(model, versions)
 
     async def _check_retraining(self, spec: RetrainingSpec) -> None:
-        _check_frames(spec)
+        _check_frames(spec.frames)
         await self.check(spec.training)
         if spec.warm_start is None:
             return
@@ -169,7 +218,7 @@ class JobDesk:
             )
 
     async def _check_evaluation(self, spec: EvaluationSpec) -> None:
-        _check_frames(spec)
+        _check_frames(spec.frames)
         if spec.model.model != SEGMENTER_MODEL:
             raise InvalidJobRequest(f"Only versions of {SEGMENTER_MODEL} can be evaluated.")
         record = await self._published(spec.model, "Evaluate a published version.")
@@ -177,6 +226,34 @@ class JobDesk:
             raise InvalidJobRequest(
                 f"Version {spec.model.version} of {spec.model.model} has another digest."
             )
+
+    async def _check_search(self, spec: SearchSpec) -> None:
+        _check_frames(spec.frames)
+        for frame in spec.test_frames:
+            _check_frame(frame)
+        _check_leakage(spec)
+        if spec.plan.reward_split is RewardSplit.TEST:
+            if not spec.test_frames:
+                raise InvalidJobRequest(
+                    "The reward shall be measured on the test frames, and there are none. State "
+                    "test_frames, or measure on the validation split."
+                )
+        else:
+            _check_patients(spec)
+        if spec.plan.warm_start:
+            await self._check_earlier_search(spec.plan.warm_start)
+
+    async def _check_earlier_search(self, job_id: str) -> None:
+        unknown = JobNotFound(
+            f"warm_start names the search {job_id}, and there is none. ListJobs lists the jobs "
+            "there are."
+        )
+        try:
+            earlier = await self._registry.get(job_id)
+        except JobNotFound as exc:
+            raise unknown from exc
+        if earlier.kind is not JobKind.SEARCH:
+            raise unknown
 
     async def _published(self, version: ModelVersion, advice: str) -> VersionRecord:
         record = await asyncio.to_thread(self._ledger.find, version.model, version.version)
@@ -187,12 +264,45 @@ class JobDesk:
         return record
 
 
-def _check_frames(spec: JobSpec) -> None:
-    if not spec.frames:
+def _check_frames(frames: Sequence[LabeledFrame]) -> None:
+    if not frames:
         raise InvalidJobRequest("At least one labeled frame is needed.")
-    for frame in spec.frames:
-        if not (frame.frame_id and frame.image_ref and frame.mask_ref):
-            raise InvalidJobRequest("Every frame needs frame_id, image_ref and mask_ref.")
+    for frame in frames:
+        _check_frame(frame)
+
+
+def _check_frame(frame: LabeledFrame) -> None:
+    if not (frame.frame_id and frame.image_ref and frame.mask_ref):
+        raise InvalidJobRequest("Every frame needs frame_id, image_ref and mask_ref.")
+
+
+def _check_patients(spec: SearchSpec) -> None:
+    """Refuse frames that cannot be split by patient."""
+    if not all(frame.patient_id for frame in spec.frames):
+        raise InvalidJobRequest(
+            "Every frame of a search needs a patient_id: the reward is measured on other patients "
+            "than those trained on."
+        )
+    plan = spec.plan
+    patients = {frame.patient_id for frame in spec.frames}
+    validation_patients(patients, plan.validation_share, plan.seed)
+
+
+def _check_leakage(spec: SearchSpec) -> None:
+    """Refuse to report on patients that were trained on."""
+    trained_on = {frame.patient_id for frame in spec.frames} - {""}
+    shared = trained_on & {frame.patient_id for frame in spec.test_frames}
+    if shared:
+        raise InvalidJobRequest(
+            f"{len(shared)} patient(s) have frames on the training and on the test side. Every "
+            "frame of a patient must be on the same side."
+        )
+
+
+def _page_size(asked: int) -> int:
+    if asked < 0:
+        raise InvalidJobRequest(f"page_size is {asked}; it must be 0 or greater.")
+    return min(asked or DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE)
 
 
 def _same_weights(one: ModelSpec, other: ModelSpec) -> bool:

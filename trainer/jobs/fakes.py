@@ -5,14 +5,21 @@ from collections import defaultdict, deque
 from collections.abc import Iterable
 from pathlib import Path
 
+from trainer.domain.search.trials import Epoch, Trial, TrialState
 from trainer.domain.specs import ModelSpec
 from trainer.jobs.errors import JobCancelled
 from trainer.jobs.job import Job, Progress
 from trainer.jobs.ports import OnProgress, OnStage
-from trainer.jobs.results import EvaluationResult, FrameMeasure, TrainedModel, Verification
-from trainer.jobs.specs import JobSpec, ModelVersion, RetrainingSpec
+from trainer.jobs.results import (
+    EvaluationResult,
+    FrameMeasure,
+    SearchResult,
+    TrainedModel,
+    Verification,
+)
+from trainer.jobs.specs import ModelVersion, RetrainingSpec, SearchSpec, WorkSpec
 
-__all__ = ["FakePublisher", "FakeWorkers"]
+__all__ = ["FakePublisher", "FakeSearches", "FakeWorkers"]
 
 
 class FakeWorkers:
@@ -48,7 +55,7 @@ class FakeWorkers:
         return self.finished.get(job.id)
 
     async def run(
-        self, job: Job, spec: JobSpec, on_progress: OnProgress, stop: asyncio.Event
+        self, job: Job, spec: WorkSpec, on_progress: OnProgress, stop: asyncio.Event
     ) -> TrainedModel | EvaluationResult:
         """See `Workers.run`."""
         self.started.append(job.id)
@@ -56,7 +63,7 @@ class FakeWorkers:
         self.most_running = max(self.most_running, len(self.running))
         try:
             await on_progress(Progress("training", 1, 2, loss=0.5, iou=0.5, eta_s=1.0))
-            await self._pass_gate(stop)
+            await _pass(self.gate, stop)
             if self._failures[job.id]:
                 raise self._failures[job.id].popleft()
             return _outcome(spec)
@@ -71,16 +78,56 @@ class FakeWorkers:
         """See `Workers.forget`."""
         self.forgotten.append(job_id)
 
-    async def _pass_gate(self, stop: asyncio.Event) -> None:
-        gate = asyncio.create_task(self.gate.wait())
-        stopped = asyncio.create_task(stop.wait())
-        try:
-            await asyncio.wait((gate, stopped), return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            gate.cancel()
-            stopped.cancel()
-        if stop.is_set():
-            raise JobCancelled("The job was cancelled.")
+
+class FakeSearches:
+    """`Searches` that find the first configuration of their space.
+
+    Attributes:
+        gate: Searches wait here; open by default.
+        started: Ids in the order in which searches were started.
+        forgotten: Ids of searches whose files were removed.
+        failure: Raised by every search while it is set.
+    """
+
+    def __init__(self) -> None:
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.started: list[str] = []
+        self.forgotten: list[str] = []
+        self.failure: Exception | None = None
+
+    async def run(
+        self, job_id: str, spec: SearchSpec, stop: asyncio.Event, report: OnProgress
+    ) -> SearchResult:
+        """See `Searches.run`."""
+        self.started.append(job_id)
+        await report(Progress("searching", 0, spec.plan.trials, iou=0.5))
+        await _pass(self.gate, stop)
+        if self.failure is not None:
+            raise self.failure
+        best = Trial(
+            number=0,
+            configuration=spec.plan.space[0],
+            state=TrialState.COMPLETE,
+            target_epochs=1,
+            epochs=(Epoch(1, loss=0.5, iou=0.8, dice=0.9, seconds=2.0),),
+        )
+        return SearchResult(
+            most_accurate=best,
+            fastest=best,
+            pareto_front=(0,),
+            complete=1,
+            pruned=0,
+            failed=0,
+            epochs=1,
+            seconds=2.0,
+            image_size=spec.plan.space.image_size,
+            encoder_weights=spec.plan.encoder_weights,
+        )
+
+    def forget(self, job_id: str) -> None:
+        """See `Searches.forget`."""
+        self.forgotten.append(job_id)
 
 
 class FakePublisher:
@@ -117,7 +164,20 @@ class FakePublisher:
         return Verification(version, 1e-6, 1e-3)
 
 
-def _outcome(spec: JobSpec) -> TrainedModel | EvaluationResult:
+async def _pass(gate: asyncio.Event, stop: asyncio.Event) -> None:
+    """Wait until a gate is open or the job shall end."""
+    opened = asyncio.create_task(gate.wait())
+    stopped = asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait((opened, stopped), return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        opened.cancel()
+        stopped.cancel()
+    if stop.is_set():
+        raise JobCancelled("The job was cancelled.")
+
+
+def _outcome(spec: WorkSpec) -> TrainedModel | EvaluationResult:
     if isinstance(spec, RetrainingSpec):
         return TrainedModel(
             model=spec.model,

@@ -7,7 +7,7 @@ from enum import StrEnum
 from types import MappingProxyType
 
 from trainer.jobs.errors import IllegalJobTransition
-from trainer.jobs.results import EvaluationResult, RetrainingResult
+from trainer.jobs.results import JobResult
 
 __all__ = ["ENDED", "TRANSITIONS", "Job", "JobKind", "JobState", "Progress", "advance"]
 
@@ -17,6 +17,7 @@ class JobKind(StrEnum):
 
     RETRAINING = "retraining"
     EVALUATION = "evaluation"
+    SEARCH = "search"
 
 
 class JobState(StrEnum):
@@ -60,12 +61,13 @@ class Progress:
     """How far a job is.
 
     Attributes:
-        stage: "preparing", "training", "exporting", "publishing", "verifying" or "evaluating"; a
-            job that waits says for what: "publishing, waiting for Triton".
-        done: Epochs done, or frames when evaluating.
-        total: Epochs or frames in all; 0 before that is known.
+        stage: "preparing", "training", "exporting", "publishing", "verifying", "evaluating",
+            "searching" or "measuring latency"; a job that waits says for what: "publishing, waiting
+            for Triton".
+        done: Epochs done; frames when evaluating, trials that have ended when searching.
+        total: The same unit, in all; 0 before that is known.
         loss: Mean training loss of the last epoch.
-        iou: Mean training IoU of the last epoch, or the test IoU so far.
+        iou: Mean training IoU of the last epoch, the test IoU so far, or the best reward so far.
         eta_s: Seconds until the job ends.
     """
 
@@ -85,7 +87,7 @@ class Job:
         id: Assigned when it was accepted.
         kind: What it does.
         state: Where it stands.
-        campaign: Campaign id; empty when none was given.
+        campaign: Campaign id; of a search the data set's name; empty when none was given.
         progress: How far it is.
         result: What a SUCCEEDED job left behind.
         failure_reason: Machine-readable reason of a FAILED job.
@@ -103,7 +105,7 @@ class Job:
     state: JobState
     campaign: str
     progress: Progress
-    result: RetrainingResult | EvaluationResult | None
+    result: JobResult | None
     failure_reason: str
     failure_message: str
     attempts: int

@@ -5,10 +5,10 @@ from collections.abc import Awaitable, Callable
 from typing import Protocol, TypeAlias
 
 from trainer.jobs.job import Job, Progress
-from trainer.jobs.results import EvaluationResult, TrainedModel, Verification
-from trainer.jobs.specs import JobSpec, ModelVersion
+from trainer.jobs.results import EvaluationResult, SearchResult, TrainedModel, Verification
+from trainer.jobs.specs import ModelVersion, SearchSpec, WorkSpec
 
-__all__ = ["OnProgress", "OnStage", "Publisher", "Workers"]
+__all__ = ["OnProgress", "OnStage", "Publisher", "Searches", "Workers"]
 
 OnProgress: TypeAlias = Callable[[Progress], Awaitable[None]]
 OnStage: TypeAlias = Callable[[str], Awaitable[None]]
@@ -25,7 +25,7 @@ class Workers(Protocol):
         """
 
     async def run(
-        self, job: Job, spec: JobSpec, on_progress: OnProgress, stop: asyncio.Event
+        self, job: Job, spec: WorkSpec, on_progress: OnProgress, stop: asyncio.Event
     ) -> TrainedModel | EvaluationResult:
         """Start a process that carries on from the last checkpoint and wait until it ends.
 
@@ -80,3 +80,28 @@ class Publisher(Protocol):
             ZeroVarianceModel: The stochastic passes of an uncertainty model all agree.
             JobCancelled: `stop` was set.
         """
+
+
+class Searches(Protocol):
+    """Searches networks, with a process for every trial."""
+
+    async def run(
+        self, job_id: str, spec: SearchSpec, stop: asyncio.Event, report: OnProgress
+    ) -> SearchResult:
+        """Carry on where an earlier call was interrupted, to the end of the search.
+
+        If the call is cancelled, the processes are ended; their trials stay ACTIVE.
+
+        Args:
+            job_id: The search.
+            spec: How to search, and on what.
+            stop: Once set, the processes are asked to end.
+            report: Called with every change.
+
+        Raises:
+            SearchFailed: Nothing was found.
+            JobCancelled: It ended because `stop` was set.
+        """
+
+    def forget(self, job_id: str) -> None:
+        """Remove frames and checkpoints of an ended search; what it found is in the database."""

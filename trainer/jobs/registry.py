@@ -6,7 +6,7 @@ from typing import ParamSpec, Protocol
 
 from trainer.jobs.errors import TrainerStopping
 from trainer.jobs.job import Job, JobKind, JobState, Progress
-from trainer.jobs.results import EvaluationResult, RetrainingResult
+from trainer.jobs.results import JobResult
 from trainer.jobs.specs import JobSpec
 from trainer.jobs.store import JobCursor, JobStore
 
@@ -101,7 +101,7 @@ class JobRegistry:
         """See `JobStore.request_cancel`."""
         return await self._moving(self._store.request_cancel, job_id)
 
-    async def succeed(self, job_id: str, result: RetrainingResult | EvaluationResult) -> Job:
+    async def succeed(self, job_id: str, result: JobResult) -> Job:
         """See `JobStore.succeed`."""
         return await self._moving(self._store.succeed, job_id, result)
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 from trainer.domain.search.trials import Trial
 from trainer.domain.specs import ModelSpec
@@ -10,6 +11,7 @@ from trainer.jobs.specs import ModelVersion
 __all__ = [
     "EvaluationResult",
     "FrameMeasure",
+    "JobResult",
     "RetrainingResult",
     "SearchResult",
     "TrainedModel",
@@ -130,6 +132,7 @@ class SearchResult:
         epochs: Epochs trained, all trials together.
         seconds: Seconds of training and measuring, all trials together.
         image_size: Working resolution of the trials, pixels a side.
+        encoder_weights: Weights that the trials' encoders started from; None for random ones.
     """
 
     most_accurate: Trial
@@ -141,3 +144,7 @@ class SearchResult:
     epochs: int
     seconds: float
     image_size: int
+    encoder_weights: str | None = None
+
+
+JobResult: TypeAlias = RetrainingResult | EvaluationResult | SearchResult

@@ -7,11 +7,11 @@ import structlog
 
 from services.platform.errors import EchoLoopError, UnavailableError
 from trainer.jobs.errors import IllegalJobTransition, JobCancelled, WorkerCrashed
-from trainer.jobs.job import Job, JobState, Progress
-from trainer.jobs.ports import OnProgress, Publisher, Workers
+from trainer.jobs.job import Job, JobKind, JobState, Progress
+from trainer.jobs.ports import OnProgress, Publisher, Searches, Workers
 from trainer.jobs.registry import JobRegistry
-from trainer.jobs.results import EvaluationResult, RetrainingResult, TrainedModel
-from trainer.jobs.specs import EvaluationSpec
+from trainer.jobs.results import EvaluationResult, JobResult, RetrainingResult, TrainedModel
+from trainer.jobs.specs import EvaluationSpec, SearchSpec, WorkSpec
 
 __all__ = ["JobRunner", "RunnerLimits"]
 
@@ -25,7 +25,6 @@ class RunnerLimits:
     """What the runner may use.
 
     Attributes:
-        slots: Worker processes at once.
         max_crashes: A job whose process died this often is FAILED.
         first_pause_s: Pause after the first crash or refusal; doubles each time.
         longest_pause_s: Upper bound of the pause.
@@ -33,7 +32,6 @@ class RunnerLimits:
             the newest ones.
     """
 
-    slots: int = 2
     max_crashes: int = 3
     first_pause_s: float = 1.0
     longest_pause_s: float = 30.0
@@ -47,13 +45,15 @@ class RunnerLimits:
 class JobRunner:
     """Runs queued jobs, oldest first.
 
-    A slot is held only while a worker process runs: publication waits for Triton, not for a core.
-    For use from one event loop.
+    A slot is held only while a worker process runs: publication waits for Triton, not for a core,
+    and of a search every trial takes a slot of its own. For use from one event loop.
 
     Args:
         registry: The jobs.
-        workers: Runs the work.
+        workers: Runs the work of trainings and evaluations.
         publisher: Publishes what was trained.
+        searches: Runs searches, whose trials take `slots` too.
+        slots: One for each worker process that may run at once, first come, first served.
         limits: What may be used.
     """
 
@@ -62,13 +62,17 @@ class JobRunner:
         registry: JobRegistry,
         workers: Workers,
         publisher: Publisher,
+        searches: Searches,
+        *,
+        slots: asyncio.Semaphore,
         limits: RunnerLimits | None = None,
     ) -> None:
         self._registry = registry
         self._workers = workers
         self._publisher = publisher
+        self._searches = searches
+        self._slots = slots
         self._limits = limits or RunnerLimits()
-        self._slots = asyncio.Semaphore(self._limits.slots)
         self._wake = asyncio.Event()
         self._stops: dict[str, asyncio.Event] = {}
 
@@ -107,13 +111,7 @@ class JobRunner:
         try:
             if job.cancel_requested:
                 stop.set()
-            outcome = await self._work(job, stop)
-            if isinstance(outcome, TrainedModel):
-                ended = await self._registry.succeed(
-                    job.id, await self._publish(job, outcome, stop)
-                )
-            else:
-                ended = await self._registry.succeed(job.id, outcome)
+            ended = await self._registry.succeed(job.id, await self._result(job, stop))
         except JobCancelled:
             ended = await self._end_cancelled(job)
         except UnavailableError:
@@ -132,11 +130,29 @@ class JobRunner:
         finally:
             del self._stops[job.id]
         _log.info("job.ended", job=job.id, state=ended.state, reason=ended.failure_reason)
-        await asyncio.to_thread(self._workers.clean_up, ended)
-        if isinstance(ended.result, RetrainingResult):
-            await self._forget_old_weights(ended, ended.result.version.model)
+        await self._clean_up(ended)
 
-    async def _work(self, job: Job, stop: asyncio.Event) -> TrainedModel | EvaluationResult:
+    async def _result(self, job: Job, stop: asyncio.Event) -> JobResult:
+        spec = await self._registry.spec(job.id)
+        if isinstance(spec, SearchSpec):
+            await self._started(job, stop)
+            return await self._searches.run(job.id, spec, stop, self._reporter(job.id))
+        outcome = await self._work(job, spec, stop)
+        if isinstance(outcome, TrainedModel):
+            return await self._publish(job, outcome, stop)
+        return outcome
+
+    async def _clean_up(self, job: Job) -> None:
+        if job.kind is JobKind.SEARCH:
+            await asyncio.to_thread(self._searches.forget, job.id)
+            return
+        await asyncio.to_thread(self._workers.clean_up, job)
+        if isinstance(job.result, RetrainingResult):
+            await self._forget_old_weights(job, job.result.version.model)
+
+    async def _work(
+        self, job: Job, spec: WorkSpec, stop: asyncio.Event
+    ) -> TrainedModel | EvaluationResult:
         if job.state is JobState.RUNNING:
             finished = await asyncio.to_thread(self._workers.outcome, job)
             if finished is not None:
@@ -146,7 +162,6 @@ class JobRunner:
             try:
                 async with self._slots:
                     job = await self._started(job, stop)
-                    spec = await self._registry.spec(job.id)
                     if isinstance(spec, EvaluationSpec):
                         await self._publisher.make_resident(spec.model)
                     return await self._workers.run(job, spec, self._reporter(job.id), stop)

@@ -20,6 +20,7 @@ __all__ = [
     "ModelVersion",
     "RetrainingSpec",
     "SearchSpec",
+    "WorkSpec",
 ]
 
 SEGMENTER_MODEL = "lv_segmenter"
@@ -99,4 +100,7 @@ class SearchSpec:
     test_frames: tuple[LabeledFrame, ...] = ()
 
 
-JobSpec: TypeAlias = RetrainingSpec | EvaluationSpec | SearchSpec
+WorkSpec: TypeAlias = RetrainingSpec | EvaluationSpec
+"""The work of one process; a search has a process for every trial instead."""
+
+JobSpec: TypeAlias = WorkSpec | SearchSpec

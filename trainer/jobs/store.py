@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from trainer.jobs.job import Job, JobState, Progress
-from trainer.jobs.results import EvaluationResult, RetrainingResult, Verification
+from trainer.jobs.results import JobResult, Verification
 from trainer.jobs.specs import JobSpec, ModelVersion
 
 __all__ = ["JobCursor", "JobStore", "VersionLedger", "VersionRecord", "VersionState"]
@@ -75,7 +75,7 @@ class JobStore(Protocol):
     def request_cancel(self, job_id: str) -> Job:
         """Cancel a QUEUED job at once, ask a RUNNING one to end, leave an ended one as it is."""
 
-    def succeed(self, job_id: str, result: RetrainingResult | EvaluationResult) -> Job:
+    def succeed(self, job_id: str, result: JobResult) -> Job:
         """Move RUNNING to SUCCEEDED.
 
         Raises:

@@ -1,22 +1,24 @@
-"""Jobs as messages, and page tokens."""
+"""Jobs as messages, and page tokens of jobs."""
 
 from datetime import datetime
 
 from echoloop.v1 import common_pb2, trainer_pb2
 from services.platform.page_tokens import decode_page_token, encode_page_token
 from services.platform.timestamps import timestamp
-from trainer.domain.specs import ModelSpec
 from trainer.jobs.errors import InvalidJobRequest
 from trainer.jobs.job import Job, JobKind, JobState, Progress
-from trainer.jobs.results import EvaluationResult, RetrainingResult
+from trainer.jobs.results import EvaluationResult, RetrainingResult, SearchResult
 from trainer.jobs.specs import ModelVersion
 from trainer.jobs.store import JobCursor
+from trainer.rpc.network_messages import architecture_message
+from trainer.rpc.trial_messages import search_result_message
 
-__all__ = ["architecture_message", "cursor_of", "job_message", "page_token"]
+__all__ = ["cursor_of", "job_message", "page_token"]
 
 _KINDS = {
     JobKind.RETRAINING: trainer_pb2.JOB_KIND_RETRAINING,
     JobKind.EVALUATION: trainer_pb2.JOB_KIND_EVALUATION,
+    JobKind.SEARCH: trainer_pb2.JOB_KIND_SEARCH,
 }
 _STATES = {
     JobState.QUEUED: trainer_pb2.JOB_STATE_QUEUED,
@@ -43,10 +45,13 @@ def job_message(job: Job) -> trainer_pb2.Job:
     )
     if job.end_time is not None:
         message.end_time.CopyFrom(timestamp(job.end_time))
-    if isinstance(job.result, RetrainingResult):
-        message.retraining.CopyFrom(_retraining_message(job.result))
-    elif isinstance(job.result, EvaluationResult):
-        message.evaluation.CopyFrom(_evaluation_message(job.result))
+    match job.result:
+        case RetrainingResult():
+            message.retraining.CopyFrom(_retraining_message(job.result))
+        case EvaluationResult():
+            message.evaluation.CopyFrom(_evaluation_message(job.result))
+        case SearchResult():
+            message.search.CopyFrom(search_result_message(job.result))
     return message
 
 
@@ -116,13 +121,4 @@ def _evaluation_message(result: EvaluationResult) -> trainer_pb2.EvaluationResul
 def _version_message(version: ModelVersion) -> common_pb2.ModelVersion:
     return common_pb2.ModelVersion(
         model=version.model, version=version.version, digest=version.digest
-    )
-
-
-def architecture_message(network: ModelSpec) -> common_pb2.Architecture:
-    """Return a network as a message."""
-    return common_pb2.Architecture(
-        decoder=network.decoder,
-        encoder=network.encoder,
-        encoder_weights=network.encoder_weights,
     )

@@ -16,7 +16,7 @@ from trainer.jobs.specs import (
     RetrainingSpec,
 )
 
-__all__ = ["checked_training", "evaluation_spec", "retraining_spec"]
+__all__ = ["checked_training", "evaluation_spec", "labeled_frames", "retraining_spec"]
 
 _PLACEMENTS = {
     trainer_pb2.DROPOUT_PLACEMENT_HEAD: DropoutPlacement.HEAD,
@@ -52,7 +52,7 @@ def retraining_spec(request: trainer_pb2.StartRetrainingRequest) -> RetrainingSp
             f"n_passes is {n_passes}; allowed are 2 to {_MAX_PASSES}, or 0 for {DEFAULT_PASSES}."
         )
     warm_start = _version(request.warm_start) if request.HasField("warm_start") else None
-    return RetrainingSpec(training, n_passes, _frames(request.frames), warm_start)
+    return RetrainingSpec(training, n_passes, labeled_frames(request.frames), warm_start)
 
 
 def evaluation_spec(request: trainer_pb2.StartEvaluationRequest) -> EvaluationSpec:
@@ -63,7 +63,7 @@ def evaluation_spec(request: trainer_pb2.StartEvaluationRequest) -> EvaluationSp
     """
     if not request.HasField("model"):
         raise InvalidJobRequest("model is required: the published version to measure.")
-    return EvaluationSpec(_version(request.model), _frames(request.frames))
+    return EvaluationSpec(_version(request.model), labeled_frames(request.frames))
 
 
 def _base(kind: int, name: str) -> TrainingSpec:
@@ -114,7 +114,8 @@ def _network(message: common_pb2.Architecture) -> ModelSpec:
     return ModelSpec(message.decoder, message.encoder, weights or None)
 
 
-def _frames(messages: Iterable[trainer_pb2.LabeledFrame]) -> tuple[LabeledFrame, ...]:
+def labeled_frames(messages: Iterable[trainer_pb2.LabeledFrame]) -> tuple[LabeledFrame, ...]:
+    """Return labeled frames as the domain has them."""
     return tuple(
         LabeledFrame(frame.frame_id, frame.image_ref, frame.mask_ref, frame.patient_id)
         for frame in messages

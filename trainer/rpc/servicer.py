@@ -8,8 +8,11 @@ import grpc
 from echoloop.v1 import trainer_pb2 as pb
 from echoloop.v1.trainer_pb2_grpc import TrainerServiceServicer
 from trainer.jobs.desk import JobDesk
-from trainer.rpc.job_messages import architecture_message, cursor_of, job_message, page_token
+from trainer.rpc.job_messages import cursor_of, job_message, page_token
+from trainer.rpc.network_messages import architecture_message
 from trainer.rpc.request_specs import checked_training, evaluation_spec, retraining_spec
+from trainer.rpc.search_specs import search_spec
+from trainer.rpc.trial_messages import trial_after, trial_message, trial_page_token
 
 __all__ = ["TrainerServicer"]
 
@@ -51,6 +54,25 @@ class TrainerServicer(TrainerServiceServicer):
         spec = evaluation_spec(request)
         job = await self._desk.start(request.request_id, spec, request.campaign)
         return pb.StartEvaluationResponse(job=job_message(job))
+
+    async def StartSearch(  # noqa: N802
+        self, request: pb.StartSearchRequest, context: Context
+    ) -> pb.StartSearchResponse:
+        """Search the best network."""
+        spec = search_spec(request)
+        job = await self._desk.start(request.request_id, spec, request.dataset)
+        return pb.StartSearchResponse(job=job_message(job))
+
+    async def ListTrials(  # noqa: N802
+        self, request: pb.ListTrialsRequest, context: Context
+    ) -> pb.ListTrialsResponse:
+        """List the trials of a search, in the order in which they were proposed."""
+        after = trial_after(request.job, request.page_token)
+        page = await self._desk.trials(request.job, request.page_size, after)
+        return pb.ListTrialsResponse(
+            trials=[trial_message(trial, page.encoder_weights) for trial in page.trials],
+            next_page_token=trial_page_token(request.job, page.following),
+        )
 
     async def GetJob(  # noqa: N802
         self, request: pb.GetJobRequest, context: Context

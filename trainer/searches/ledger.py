@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 from typing import Concatenate, ParamSpec
 
 from trainer.domain.search.trials import Epoch, Trial, TrialState
-from trainer.searches.ports import TrialOutcome, TrialStore
+from trainer.searches.ports import TrialObserver, TrialOutcome, TrialStore
 
 __all__ = ["TrialLedger"]
 
@@ -21,11 +21,15 @@ class TrialLedger:
     Args:
         store: Where the trials are kept.
         job_id: The search.
+        observer: Told about every change.
     """
 
-    def __init__(self, store: TrialStore, job_id: str) -> None:
+    def __init__(
+        self, store: TrialStore, job_id: str, observer: TrialObserver | None = None
+    ) -> None:
         self._store = store
         self._job_id = job_id
+        self._observer = observer
         self._trials: dict[int, Trial] = {}
 
     async def load(self) -> None:
@@ -91,5 +95,8 @@ class TrialLedger:
         self, change: Callable[Concatenate[str, P], Trial], *args: P.args, **kwargs: P.kwargs
     ) -> Trial:
         trial = await asyncio.to_thread(change, self._job_id, *args, **kwargs)
+        before = self._trials.get(trial.number)
         self._trials[trial.number] = trial
+        if self._observer is not None:
+            self._observer.trial_changed(before, trial)
         return trial

@@ -15,6 +15,7 @@ __all__ = [
     "LatencyMeter",
     "OnEpoch",
     "Sampler",
+    "TrialObserver",
     "TrialOutcome",
     "TrialStore",
     "TrialWorkers",
@@ -97,6 +98,13 @@ class TrialStore(Protocol):
         Raises:
             IllegalTrialTransition: The move is not in the table.
         """
+
+
+class TrialObserver(Protocol):
+    """Told about what happens to trials, for metrics. Must not block."""
+
+    def trial_changed(self, before: Trial | None, after: Trial) -> None:
+        """A trial was proposed (`before` is None) or changed."""
 
 
 class Sampler(Protocol):

@@ -17,7 +17,13 @@ from trainer.searches.errors import SearchFailed
 from trainer.searches.latencies import Latencies
 from trainer.searches.ledger import TrialLedger
 from trainer.searches.patience import Patience
-from trainer.searches.ports import LatencyMeter, Sampler, TrialStore, TrialWorkers
+from trainer.searches.ports import (
+    LatencyMeter,
+    Sampler,
+    TrialObserver,
+    TrialStore,
+    TrialWorkers,
+)
 from trainer.searches.progress import progress_of
 from trainer.searches.trial_driver import TrialDriver
 from trainer.searches.verdicts import hopeless, nothing_found
@@ -41,6 +47,7 @@ class SearchRunner:
         slots: Worker processes at once, shared with the trainer's other jobs.
         parallel: Trials at once of a plan that does not say how many: the number of slots.
         patience: When a trial or a search is given up.
+        observer: Told about every change of a trial.
     """
 
     def __init__(
@@ -53,9 +60,10 @@ class SearchRunner:
         slots: asyncio.Semaphore,
         parallel: int,
         patience: Patience | None = None,
+        observer: TrialObserver | None = None,
     ) -> None:
         self._parts = _Parts(
-            store, sampler, workers, latency, slots, parallel, patience or Patience()
+            store, sampler, workers, latency, slots, parallel, patience or Patience(), observer
         )
 
     async def run(
@@ -80,6 +88,7 @@ class _Parts:
     slots: asyncio.Semaphore
     parallel: int
     patience: Patience
+    observer: TrialObserver | None
 
 
 class _Search:
@@ -103,7 +112,7 @@ class _Search:
         self._earlier: tuple[Trial, ...] = ()
         # Set by `stop`, and as well when the search is given up while trials are under way.
         self._end = asyncio.Event()
-        self._ledger = TrialLedger(parts.store, job_id)
+        self._ledger = TrialLedger(parts.store, job_id, parts.observer)
         self._latencies = Latencies(
             self._ledger, parts.latency, parts.slots, spec.plan.space.image_size, self._end
         )
@@ -234,6 +243,7 @@ class _Search:
             epochs=total_epochs(trials),
             seconds=sum(trial.seconds for trial in trials),
             image_size=self._plan.space.image_size,
+            encoder_weights=self._plan.encoder_weights,
         )
 
     async def _measure_latencies(self) -> None:

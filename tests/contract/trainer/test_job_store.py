@@ -10,6 +10,9 @@ import pytest
 from trainer.adapters.sql_database import TrainerDatabase, open_database
 from trainer.adapters.sql_jobs import SqlJobStore
 from trainer.adapters.sql_versions import SqlVersionLedger
+from trainer.domain.search.plan import Cost, Objective, SearchPlan, TrialLimits
+from trainer.domain.search.space import SearchSpace
+from trainer.domain.search.trials import Epoch, Trial, TrialState
 from trainer.domain.specs import DropoutSpec, ModelSpec, TrainingSpec
 from trainer.jobs.errors import (
     IllegalJobTransition,
@@ -22,9 +25,16 @@ from trainer.jobs.results import (
     EvaluationResult,
     FrameMeasure,
     RetrainingResult,
+    SearchResult,
     Verification,
 )
-from trainer.jobs.specs import EvaluationSpec, LabeledFrame, ModelVersion, RetrainingSpec
+from trainer.jobs.specs import (
+    EvaluationSpec,
+    LabeledFrame,
+    ModelVersion,
+    RetrainingSpec,
+    SearchSpec,
+)
 from trainer.jobs.store import JobCursor, VersionState
 
 START = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
@@ -37,6 +47,25 @@ RETRAINING = RetrainingSpec(
     warm_start=ModelVersion("lv_uncertainty", 4, "d" * 64),
 )
 EVALUATION = EvaluationSpec(ModelVersion("lv_segmenter", 3, "e" * 64), FRAMES)
+SEARCH = SearchSpec(
+    SearchPlan(
+        SearchSpace.define(encoders=["resnet18", "VGG"], decoders=["PAN"], learning_rates=[0.1]),
+        objective=Objective(max_latency_ms=20.0, pareto=(Cost.PARAMETERS,)),
+        limits=TrialLimits(memory_mib=512.5),
+        encoder_weights="imagenet",
+    ),
+    FRAMES,
+    FRAMES,
+)
+TRIAL = Trial(
+    number=3,
+    configuration=SEARCH.plan.space[0],
+    state=TrialState.COMPLETE,
+    target_epochs=1,
+    epochs=(Epoch(1, loss=1.0 / 3.0, iou=0.8, dice=0.9, seconds=2.5),),
+    latency_ms=12.5,
+)
+FOUND = SearchResult(TRIAL, TRIAL, (3,), 1, 2, 0, 5, 12.5, 64, encoder_weights="imagenet")
 RESULT = RetrainingResult(
     ModelVersion("lv_segmenter", 1, "a" * 64), NETWORK, 11, 1e-6, 1e-3, 0.3, 0.8, 12.5, 64
 )
@@ -84,6 +113,14 @@ def test_a_new_job_is_queued_and_read_back_as_it_was_made(store: SqlJobStore) ->
 
 def test_an_evaluation_spec_is_read_back_as_it_was_made(store: SqlJobStore) -> None:
     assert store.spec(store.create("r1", EVALUATION, "").id) == EVALUATION
+
+
+def test_a_search_is_read_back_as_it_was_made(store: SqlJobStore) -> None:
+    job = store.create("r1", SEARCH, "camus")
+    assert (job.kind, store.spec(job.id)) == (JobKind.SEARCH, SEARCH)
+    ended = store.succeed(store.start(job.id).id, FOUND)
+    assert ended.result == FOUND
+    assert store.page("camus", 1, None)[0].result == FOUND
 
 
 def test_a_repeated_request_returns_the_same_job_even_after_it_moved(store: SqlJobStore) -> None:

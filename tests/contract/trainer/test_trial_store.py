@@ -21,6 +21,7 @@ from trainer.domain.search.trials import (
 from trainer.jobs.errors import JobNotFound
 from trainer.jobs.specs import EvaluationSpec, ModelVersion
 from trainer.searches.errors import EpochGap, TrialExists, TrialNotFound
+from trainer.searches.fakes import FakeTrialStore
 from trainer.searches.ports import TrialOutcome, TrialStore
 
 EVALUATION = EvaluationSpec(ModelVersion("lv_segmenter", 1), ())
@@ -64,8 +65,6 @@ class Bench:
 )
 def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Bench]:
     if request.param == "memory":
-        from trainer.searches.fakes import FakeTrialStore
-
         names = iter(("j1", "j2"))
         yield Bench(FakeTrialStore(), lambda: next(names))
         return

@@ -11,21 +11,34 @@ from services.platform.errors import UnavailableError
 from trainer.adapters.sql_database import open_database
 from trainer.adapters.sql_jobs import SqlJobStore
 from trainer.domain.errors import ZeroVarianceModel
+from trainer.domain.search.plan import SearchPlan
+from trainer.domain.search.space import SearchSpace
 from trainer.domain.specs import DropoutSpec, ModelSpec, TrainingSpec
 from trainer.jobs.errors import JobFailed, JobNotFound, TrainerStopping, WorkerCrashed
-from trainer.jobs.fakes import FakePublisher, FakeWorkers
-from trainer.jobs.job import Job, JobState
+from trainer.jobs.fakes import FakePublisher, FakeSearches, FakeWorkers
+from trainer.jobs.job import Job, JobKind, JobState
 from trainer.jobs.registry import JobRegistry
-from trainer.jobs.results import EvaluationResult, RetrainingResult
+from trainer.jobs.results import EvaluationResult, RetrainingResult, SearchResult
 from trainer.jobs.runner import JobRunner, RunnerLimits
-from trainer.jobs.specs import EvaluationSpec, LabeledFrame, ModelVersion, RetrainingSpec
+from trainer.jobs.specs import (
+    EvaluationSpec,
+    JobSpec,
+    LabeledFrame,
+    ModelVersion,
+    RetrainingSpec,
+    SearchSpec,
+)
+from trainer.searches.errors import SearchFailed
 
 FRAMES = (LabeledFrame("f1", "frames/aa/x.png", "masks/bb/y.png"),)
 RETRAINING = RetrainingSpec(
     TrainingSpec(ModelSpec("Linknet", "resnet18"), DropoutSpec()), n_passes=30, frames=FRAMES
 )
 EVALUATION = EvaluationSpec(ModelVersion("lv_segmenter", 1), FRAMES)
-LIMITS = RunnerLimits(slots=2, max_crashes=3, first_pause_s=0.01, longest_pause_s=0.02)
+SEARCH = SearchSpec(
+    SearchPlan(SearchSpace.define(pairs=["Linknet+resnet18"]), trials=3, epochs=2), FRAMES
+)
+LIMITS = RunnerLimits(max_crashes=3, first_pause_s=0.01, longest_pause_s=0.02)
 
 
 class Bench:
@@ -40,7 +53,16 @@ class Bench:
         self.registry = JobRegistry(self.store)
         self.workers = FakeWorkers()
         self.publisher = FakePublisher()
-        self.runner = JobRunner(self.registry, self.workers, self.publisher, LIMITS)
+        self.searches = FakeSearches()
+        self.slots = asyncio.Semaphore(2)
+        self.runner = JobRunner(
+            self.registry,
+            self.workers,
+            self.publisher,
+            self.searches,
+            slots=self.slots,
+            limits=LIMITS,
+        )
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -51,7 +73,7 @@ class Bench:
             task.cancel()
             await asyncio.wait([task])
 
-    async def start(self, request_id: str, spec: RetrainingSpec | EvaluationSpec) -> Job:
+    async def start(self, request_id: str, spec: JobSpec) -> Job:
         job = await self.registry.create(request_id, spec, "c1")
         self.runner.wake()
         return job
@@ -252,3 +274,58 @@ async def test_a_watch_ends_when_the_trainer_stops(bench: Bench) -> None:
 async def test_an_unknown_job_cannot_be_watched(bench: Bench) -> None:
     with pytest.raises(JobNotFound):
         await anext(bench.registry.watch("nothing"))
+
+
+async def test_a_search_ends_with_what_it_found_and_without_its_files(bench: Bench) -> None:
+    async with bench.running():
+        job = await bench.ended(await bench.start("r1", SEARCH))
+        await bench.until(lambda: bench.searches.forgotten == [job.id])
+    assert (job.kind, job.state) == (JobKind.SEARCH, JobState.SUCCEEDED)
+    assert isinstance(job.result, SearchResult)
+    assert job.result.most_accurate.configuration == SEARCH.plan.space[0]
+    assert (job.attempts, job.progress.stage, job.progress.total) == (1, "searching", 3)
+    assert bench.workers.started == []
+
+
+async def test_a_search_begins_without_a_slot_since_its_trials_take_them(bench: Bench) -> None:
+    bench.workers.gate.clear()
+    async with bench.running():
+        for number in range(2):
+            await bench.start(f"r{number}", EVALUATION)
+        await bench.until(bench.slots.locked)
+        job = await bench.ended(await bench.start("r2", SEARCH))
+        bench.workers.gate.set()
+    assert job.state is JobState.SUCCEEDED
+
+
+async def test_a_search_that_was_interrupted_is_continued(bench: Bench) -> None:
+    bench.searches.gate.clear()
+    async with bench.running():
+        job = await bench.start("r1", SEARCH)
+        await bench.until(lambda: bench.searches.started == [job.id])
+    assert (await bench.registry.get(job.id)).state is JobState.RUNNING
+    bench.restart()
+    async with bench.running():
+        ended = await bench.ended(job)
+    assert (ended.state, ended.attempts) == (JobState.SUCCEEDED, 2)
+    assert bench.searches.started == [job.id]
+
+
+async def test_a_cancelled_search_ends_cancelled(bench: Bench) -> None:
+    bench.searches.gate.clear()
+    async with bench.running():
+        job = await bench.start("r1", SEARCH)
+        await bench.until(lambda: bench.searches.started == [job.id])
+        await bench.registry.request_cancel(job.id)
+        bench.runner.cancel(job.id)
+        ended = await bench.ended(job)
+        await bench.until(lambda: bench.searches.forgotten == [job.id])
+    assert ended.state is JobState.CANCELLED
+
+
+async def test_a_search_that_finds_nothing_fails_with_the_reason(bench: Bench) -> None:
+    bench.searches.failure = SearchFailed("Every trial failed.", reason="BATCH_NEVER_FITS")
+    async with bench.running():
+        job = await bench.ended(await bench.start("r1", SEARCH))
+    assert (job.state, job.failure_reason) == (JobState.FAILED, "BATCH_NEVER_FITS")
+    assert job.failure_message == "Every trial failed."

@@ -1,5 +1,6 @@
 """TrainerService over a real server; the work behind it is scripted."""
 
+import asyncio
 import base64
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -24,12 +25,13 @@ from services.platform.server import background
 from services.platform.testing import serve
 from trainer.adapters.sql_database import open_database
 from trainer.adapters.sql_jobs import SqlJobStore
+from trainer.adapters.sql_trials import SqlTrialStore
 from trainer.adapters.sql_versions import SqlVersionLedger
 from trainer.domain.errors import UnknownArchitecture
 from trainer.domain.presets import PRESETS
 from trainer.domain.specs import DropoutPlacement, ModelSpec
 from trainer.jobs.desk import JobDesk
-from trainer.jobs.fakes import FakePublisher, FakeWorkers
+from trainer.jobs.fakes import FakePublisher, FakeSearches, FakeWorkers
 from trainer.jobs.registry import JobRegistry
 from trainer.jobs.results import Verification
 from trainer.jobs.runner import JobRunner
@@ -63,6 +65,8 @@ class Service:
     ledger: SqlVersionLedger
     workers: FakeWorkers
     residency: RememberedResidency
+    searches: FakeSearches
+    trials: SqlTrialStore
 
     async def retrain(self, request_id: str = "r1", **changes: Any) -> pb.Job:
         response = await self.stub.StartRetraining(retraining(request_id, **changes))
@@ -100,8 +104,9 @@ async def served(url: str) -> AsyncIterator[Service]:
     database = open_database(url)
     store, ledger = SqlJobStore(database), SqlVersionLedger(database)
     registry, workers, residency = JobRegistry(store), FakeWorkers(), RememberedResidency()
-    runner = JobRunner(registry, workers, FakePublisher())
-    desk = JobDesk(registry, runner, ledger, OneArchitectureMissing(), residency)
+    searches, trials = FakeSearches(), SqlTrialStore(database)
+    runner = JobRunner(registry, workers, FakePublisher(), searches, slots=asyncio.Semaphore(2))
+    desk = JobDesk(registry, runner, ledger, OneArchitectureMissing(), residency, trials=trials)
 
     @asynccontextmanager
     async def register(server: grpc.aio.Server) -> AsyncIterator[None]:
@@ -110,7 +115,9 @@ async def served(url: str) -> AsyncIterator[Service]:
             yield
 
     async with serve(register) as channel:
-        yield Service(TrainerServiceStub(channel), store, ledger, workers, residency)
+        yield Service(
+            TrainerServiceStub(channel), store, ledger, workers, residency, searches, trials
+        )
     database.close()
 
 

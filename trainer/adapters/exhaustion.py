@@ -1,0 +1,60 @@
+"""Tells errors of memory and disk that have run out from every other error.
+
+The libraries of a training report them in as many ways as there are libraries.
+"""
+
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from services.platform.errors import EchoLoopError
+from trainer.domain.errors import DiskFull, OutOfMemory
+
+__all__ = ["is_disk_full", "naming_exhaustion"]
+
+_NO_SPACE: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+_NO_MEMORY: Final = (
+    "can't allocate memory",  # torch on a CPU
+    "cannot allocate memory",  # the dynamic linker, and the system's own text
+    "can't start new thread",  # its stack is memory too
+    "could not create a memory",  # oneDNN
+    "insufficient memory",  # OpenCV
+    "not enough memory",
+    "out of memory",  # CUDA
+    "std::bad_alloc",
+)
+
+
+def is_disk_full(error: BaseException) -> bool:
+    """Say whether a write failed because no more can be written."""
+    return isinstance(error, OSError) and error.errno in _NO_SPACE
+
+
+@contextmanager
+def naming_exhaustion() -> Iterator[None]:
+    """Give an allocation or a write that failed in the block its name.
+
+    Raises:
+        OutOfMemory: Something could not be allocated.
+        DiskFull: Something could not be written.
+    """
+    try:
+        yield
+    except EchoLoopError:
+        raise
+    except Exception as error:
+        if is_disk_full(error):
+            raise DiskFull(
+                "The disk of the trainer's artifacts is full. Make room for the frames and "
+                "checkpoints of the search."
+            ) from error
+        if _is_out_of_memory(error):
+            raise OutOfMemory("The trial does not fit into the memory that it may use.") from error
+        raise
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    return isinstance(error, MemoryError) or any(
+        words in str(error).lower() for words in _NO_MEMORY
+    )
