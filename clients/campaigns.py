@@ -1,18 +1,15 @@
 """Campaigns: create, drive, watch, check."""
 
-import time
 from collections.abc import Iterator
 from typing import Final
 
 from clients.connection import Connection, new_request_id
 from clients.paging import PAGE_SIZE, every_item
 from echoloop.v1 import coordinator_pb2 as pb
-from services.platform.errors import UnavailableError
 
 __all__ = ["Campaigns"]
 
 _SERVICE: Final = "echoloop.v1.CoordinatorService"
-_PAGE_SIZE: Final = 1000
 
 
 class Campaigns:
@@ -85,26 +82,12 @@ class Campaigns:
         A restarted coordinator is waited for and followed again, as long as patience lasts; the
         present state is then sent once more.
         """
-        request = pb.WatchCampaignRequest(campaign=campaign)
-        waits = self._connection.patience.waits()
-        completed = False
-        while not completed:
-            try:
-                for event in self._connection.receive(
-                    f"{_SERVICE}/WatchCampaign", request, pb.WatchCampaignResponse
-                ):
-                    waits = self._connection.patience.waits()
-                    completed = event.campaign.state == pb.CAMPAIGN_STATE_COMPLETED
-                    yield event
-            except UnavailableError:
-                wait = next(waits, None)
-                if wait is None:
-                    raise
-                time.sleep(wait)
-            else:
-                if not completed:
-                    # A draining coordinator ends its streams without an error.
-                    time.sleep(next(waits, 0.5))
+        return self._connection.follow(
+            f"{_SERVICE}/WatchCampaign",
+            pb.WatchCampaignRequest(campaign=campaign),
+            pb.WatchCampaignResponse,
+            ended=lambda event: event.campaign.state == pb.CAMPAIGN_STATE_COMPLETED,
+        )
 
     def phases(self, campaign: str) -> Iterator[pb.Phase]:
         """Yield the phases in order."""

@@ -10,6 +10,7 @@ from clients.connection import Connection, Patience
 from clients.datasets import Datasets
 from clients.jobs import Jobs
 from clients.releases import Releases
+from clients.searches import Searches
 from clients.segmentation import Segmentation
 
 __all__ = ["Addresses", "EchoLoopClient"]
@@ -54,6 +55,7 @@ class EchoLoopClient:
         self.annotation = Annotation(coordinator)
         self.releases = Releases(coordinator)
         self.jobs = Jobs(trainer)
+        self.searches = Searches(trainer, self.jobs)
         self.segmentation = Segmentation(gateway)
 
     def close(self) -> None:

@@ -130,6 +130,43 @@ class Connection:
             finally:
                 stream.cancel()
 
+    def follow(
+        self,
+        method: str,
+        request: Message,
+        response: type[Response],
+        *,
+        ended: Callable[[Response], bool],
+    ) -> Iterator[Response]:
+        """Call a watch, again after each restart of the service, until what it watches has ended.
+
+        Args:
+            method: As in `call`.
+            request: The message.
+            response: Of one event; the present state is sent once more after a restart.
+            ended: Whether an event is the last one.
+
+        Raises:
+            EchoLoopError: The service answered it, or was away for longer than patience lasts.
+        """
+        waits = self.patience.waits()
+        over = False
+        while not over:
+            try:
+                for event in self.receive(method, request, response):
+                    waits = self.patience.waits()
+                    over = ended(event)
+                    yield event
+            except UnavailableError:
+                wait = next(waits, None)
+                if wait is None:
+                    raise
+                time.sleep(wait)
+            else:
+                if not over:
+                    # A draining service may end its streams without an error.
+                    time.sleep(next(waits, 0.5))
+
     def exchange(
         self, method: str, requests: Iterable[Message], response: type[Response]
     ) -> Iterator[Response]:

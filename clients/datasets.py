@@ -46,6 +46,23 @@ class Datasets:
             missing.update(answer.missing)
         return missing
 
+    def labeled_frames(self, dataset: str, split: "pb.Split.ValueType") -> Iterator[pb.PoolFrame]:
+        """Yield the frames of one side that were imported with an expert's mask.
+
+        Raises:
+            NotFoundError: There is no data set of that name.
+        """
+        return every_item(
+            lambda token: self._connection.call(
+                f"{_SERVICE}/ListLabeledFrames",
+                pb.ListLabeledFramesRequest(
+                    dataset=dataset, split=split, page_size=PAGE_SIZE, page_token=token
+                ),
+                pb.ListLabeledFramesResponse,
+            ),
+            lambda page: page.frames,
+        )
+
     def send(
         self, header: pb.ImportHeader, frames: Iterable[pb.ImportFrame]
     ) -> pb.ImportFramesResponse:

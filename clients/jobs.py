@@ -7,9 +7,12 @@ from clients.connection import Connection, new_request_id
 from clients.paging import PAGE_SIZE, every_item
 from echoloop.v1 import trainer_pb2 as pb
 
-__all__ = ["Jobs"]
+__all__ = ["ENDED", "Jobs"]
 
 _SERVICE: Final = "echoloop.v1.TrainerService"
+
+ENDED: Final = frozenset({pb.JOB_STATE_SUCCEEDED, pb.JOB_STATE_FAILED, pb.JOB_STATE_CANCELLED})
+"""States that a job never leaves."""
 
 
 class Jobs:
@@ -36,9 +39,16 @@ class Jobs:
         ).job
 
     def watch(self, job: str) -> Iterator[pb.Job]:
-        """Yield the job now and at every change, until it has ended."""
-        for event in self._connection.receive(
-            f"{_SERVICE}/WatchJob", pb.WatchJobRequest(id=job), pb.WatchJobResponse
+        """Yield the job now and at every change, until it has ended.
+
+        A restarted trainer is waited for and followed again, as long as patience lasts; the
+        present state is then sent once more.
+        """
+        for event in self._connection.follow(
+            f"{_SERVICE}/WatchJob",
+            pb.WatchJobRequest(id=job),
+            pb.WatchJobResponse,
+            ended=lambda event: event.job.state in ENDED,
         ):
             yield event.job
 

@@ -19,17 +19,25 @@ __all__ = [
     "acquisition",
     "annotation_state",
     "campaign_state",
+    "count",
     "duration",
     "job_kind",
     "job_state",
+    "learning_rate",
+    "network",
     "parse_acquisition",
+    "parse_cost",
     "parse_retrain_mode",
+    "parse_reward_split",
+    "parse_sampler",
+    "parse_scheduler",
     "parse_skip_reason",
     "percent",
     "phase_state",
     "release_kind",
     "release_state",
     "stop_reason",
+    "trial_state",
     "when",
 ]
 
@@ -86,6 +94,16 @@ def job_state(number: int) -> str:
     return enum_word(trainer_pb2.JobState.DESCRIPTOR, number)
 
 
+def trial_state(number: int) -> str:
+    """Return a trial's state, in lower case."""
+    return enum_word(trainer_pb2.TrialState.DESCRIPTOR, number).lower()
+
+
+def network(architecture: common_pb2.Architecture) -> str:
+    """Return a network as a search space names it, such as `PAN+tu-regnety_120`."""
+    return f"{architecture.decoder}+{architecture.encoder}"
+
+
 def parse_acquisition(word: str) -> "common_pb2.AcquisitionFunction.ValueType":
     """Return the function that a word names.
 
@@ -119,6 +137,44 @@ def parse_skip_reason(word: str) -> "annotation_pb2.SkipReason.ValueType":
     )
 
 
+def parse_sampler(word: str) -> "trainer_pb2.Sampler.ValueType":
+    """Return how proposals are made: "tpe" or "random".
+
+    Raises:
+        UnknownWord: Lists those that exist.
+    """
+    return trainer_pb2.Sampler.Value(_value(trainer_pb2.Sampler.DESCRIPTOR, word, "sampler"))
+
+
+def parse_scheduler(word: str) -> "trainer_pb2.Scheduler.ValueType":
+    """Return how long trials are trained: "asha", "hyperband" or "none".
+
+    Raises:
+        UnknownWord: Lists those that exist.
+    """
+    return trainer_pb2.Scheduler.Value(_value(trainer_pb2.Scheduler.DESCRIPTOR, word, "scheduler"))
+
+
+def parse_cost(word: str) -> "trainer_pb2.Cost.ValueType":
+    """Return what a network costs: "latency", "parameters" or "memory".
+
+    Raises:
+        UnknownWord: Lists those that exist.
+    """
+    return trainer_pb2.Cost.Value(_value(trainer_pb2.Cost.DESCRIPTOR, word, "cost"))
+
+
+def parse_reward_split(word: str) -> "trainer_pb2.RewardSplit.ValueType":
+    """Return the frames that a reward is measured on: "validation" or "test".
+
+    Raises:
+        UnknownWord: Lists those that exist.
+    """
+    return trainer_pb2.RewardSplit.Value(
+        _value(trainer_pb2.RewardSplit.DESCRIPTOR, word, "reward split")
+    )
+
+
 def _value(descriptor: EnumDescriptor, word: str, what: str) -> str:
     wanted = word.strip().upper().replace("-", "_")
     for value in descriptor.values:
@@ -132,9 +188,23 @@ def _value(descriptor: EnumDescriptor, word: str, what: str) -> str:
     raise UnknownWord(f"There is no {what} {word!r}. Known: {known}.")
 
 
-def percent(share: float | None) -> str:
+def percent(share: float | None, digits: int = 1) -> str:
     """Return `84.3 %`, or a dash."""
-    return "-" if share is None else f"{share * 100:.1f} %"
+    return "-" if share is None else f"{share * 100:.{digits}f} %"
+
+
+def count(number: float) -> str:
+    """Return a large number in three digits: `50.3 M`, `18.1 G`."""
+    for unit, size in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
+        if number >= size:
+            return f"{number / size:.3g} {unit}"
+    return f"{number:g}"
+
+
+def learning_rate(value: float) -> str:
+    """Return `4e-5`, as the source document writes it."""
+    mantissa, _, exponent = f"{value:e}".partition("e")
+    return f"{float(mantissa):g}e{int(exponent)}"
 
 
 def duration(seconds: float) -> str:

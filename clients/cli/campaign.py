@@ -19,6 +19,7 @@ app = typer.Typer(
     no_args_is_help=True, help="Active-learning campaigns: create, start, watch, pause, verify."
 )
 
+LATEST: Final = "latest"
 _WATCH_PATIENCE: Final = Patience(total_s=60)
 
 CampaignArgument = Annotated[
@@ -63,6 +64,14 @@ def create(
     uncertainty: Annotated[
         str, typer.Option(metavar="DECODER/ENCODER", help="Network instead of the preset's.")
     ] = "",
+    from_search: Annotated[
+        str,
+        typer.Option(
+            metavar="JOB",
+            help="Networks, learning rates and batch sizes that a search found: its id, or "
+            "latest, the newest of the data set.",
+        ),
+    ] = "",
     start: Annotated[bool, typer.Option("--start", help="Start it at once.")] = False,
 ) -> None:
     """Create a campaign; zero and absent values take the preset's or the documented default."""
@@ -85,12 +94,17 @@ def create(
         lease_s=lease_s,
         segmenter=parse_architecture(segmenter),
         uncertainty=parse_architecture(uncertainty),
+        search=from_search,
     )
     with session.client() as client:
+        if from_search == LATEST:
+            config.search = client.searches.latest(dataset).id
         campaign = client.campaigns.create(name, config)
         if start:
             campaign = client.campaigns.start(campaign.id)
     _print_change(session, campaign, "started" if start else "created")
+    if from_search:
+        session.output.note("\n".join(_model_lines(campaign.config)))
     if not start:
         session.output.note(f"Start it with: echoloop campaign start {campaign.name}")
 
@@ -168,6 +182,7 @@ def show(session: Session, campaign: CampaignArgument) -> None:
         f"{config.initial_labels} initial labels, seed {config.seed}",
         f"Stops at a test IoU of {config.target_iou:g}"
         + (f" or {config.label_budget} labels" if config.label_budget else ""),
+        *_model_lines(config),
         f"Pools: {found.labeled} labeled, {found.unlabeled} unlabeled, {found.test} test",
     )
     if found.failure:
@@ -231,20 +246,53 @@ def verify(
 
 
 def parse_architecture(text: str) -> common_pb2.Architecture | None:
-    """Return the network that `DECODER/ENCODER` names; None for an empty text.
+    """Return the network that `DECODER/ENCODER` or `DECODER+ENCODER` names; None for no text.
 
     Raises:
         InvalidInputError: Another form.
     """
     if not text:
         return None
-    decoder, slash, encoder = text.partition("/")
+    # As search spaces write it, too; no encoder has a "+" in its name, but "Unet++" has.
+    decoder, slash, encoder = text.partition("/") if "/" in text else text.rpartition("+")
     if not (decoder and slash and encoder):
         raise InvalidInputError(
             f"{text!r} is not DECODER/ENCODER, for example Linknet/resnet18.",
             reason="UNKNOWN_ARCHITECTURE",
         )
     return common_pb2.Architecture(decoder=decoder, encoder=encoder)
+
+
+def _model_lines(config: coordinator_pb2.CampaignConfig) -> list[str]:
+    """Return what the models are where that is not the preset's choice."""
+    lines = []
+    if config.search:
+        lines.append(f"Models of the search {config.search}:")
+    for what, stated, network, found in (
+        (
+            "Segmentation",
+            config.HasField("segmenter"),
+            config.segmenter,
+            config.segmenter_hyperparameters,
+        ),
+        (
+            "Uncertainty",
+            config.HasField("uncertainty"),
+            config.uncertainty,
+            config.uncertainty_hyperparameters,
+        ),
+    ):
+        parts = [words.network(network) if stated else ""]
+        parts.append(
+            f"learning rate {words.learning_rate(found.learning_rate)}"
+            if found.learning_rate
+            else ""
+        )
+        parts.append(f"batch {found.batch_size}" if found.batch_size else "")
+        parts.append(f"{found.image_size} x {found.image_size}" if found.image_size else "")
+        if any(parts):
+            lines.append(f"{what} model: {', '.join(filter(None, parts))}")
+    return lines
 
 
 def _print_change(session: Session, campaign: coordinator_pb2.Campaign, verb: str) -> None:

@@ -6,12 +6,21 @@ import typer
 
 from clients import words
 from clients.cli.session import Session, session_command
+from clients.jobs import ENDED
 from echoloop.v1 import trainer_pb2
 from services.platform.errors import IllegalStateError
 
-__all__ = ["app"]
+__all__ = ["app", "describe_progress"]
 
-app = typer.Typer(no_args_is_help=True, help="Training and evaluation jobs: list, watch, cancel.")
+app = typer.Typer(
+    no_args_is_help=True, help="Training, evaluation and search jobs: list, watch, cancel."
+)
+
+_UNITS = {
+    trainer_pb2.JOB_KIND_RETRAINING: " epochs",
+    trainer_pb2.JOB_KIND_EVALUATION: " frames",
+    trainer_pb2.JOB_KIND_SEARCH: " trials",
+}
 
 JobArgument = Annotated[str, typer.Argument(metavar="JOB", help="Id of the job.")]
 
@@ -23,7 +32,9 @@ class JobFailed(IllegalStateError):
 @session_command(app, "list")
 def list_jobs(
     session: Session,
-    campaign: Annotated[str, typer.Option(help="Only this campaign (id).")] = "",
+    campaign: Annotated[
+        str, typer.Option(help="Only of this campaign (id), or searches of this data set.")
+    ] = "",
 ) -> None:
     """List jobs, newest first."""
     with session.client() as client:
@@ -36,7 +47,7 @@ def list_jobs(
                 job.id,
                 words.job_kind(job.kind),
                 words.job_state(job.state),
-                _progress(job),
+                describe_progress(job),
                 str(job.attempts),
                 words.when(job.create_time),
             )
@@ -52,7 +63,7 @@ def watch(session: Session, job: JobArgument) -> None:
     last = ""
     with session.client() as client:
         for event in client.jobs.watch(job):
-            line = f"{words.job_state(event.state)}  {_progress(event)}"
+            line = f"{words.job_state(event.state)}  {describe_progress(event)}"
             if session.output.as_json:
                 session.output.line(event)
             elif line != last:
@@ -70,17 +81,20 @@ def cancel(session: Session, job: JobArgument) -> None:
     session.output.result(answer, f"Job {answer.id}: {words.job_state(answer.state)}")
 
 
-def _progress(job: trainer_pb2.Job) -> str:
+def describe_progress(job: trainer_pb2.Job) -> str:
+    """Return how far a job is, or why it failed."""
     if job.state == trainer_pb2.JOB_STATE_FAILED:
         return f"{job.failure_reason}: {job.failure_message}"
     progress = job.progress
-    parts = [progress.stage]
+    ended = job.state in ENDED
+    parts = ["" if ended else progress.stage]
     if progress.total:
-        parts.append(f"{progress.done}/{progress.total}")
+        unit = _UNITS.get(job.kind, "")
+        parts.append(f"{progress.done}/{progress.total}{unit}")
     if progress.HasField("loss"):
         parts.append(f"loss {progress.loss:.3f}")
     if progress.HasField("iou"):
         parts.append(f"IoU {progress.iou * 100:.1f} %")
-    if progress.HasField("eta_s"):
+    if progress.HasField("eta_s") and not ended:
         parts.append(f"about {words.duration(progress.eta_s)} left")
     return ", ".join(filter(None, parts)) or "-"

@@ -12,7 +12,18 @@ from pathlib import Path
 
 import typer
 
-from clients.cli import annotate, campaign, data, demo, jobs, oracle, releases, segment, stack
+from clients.cli import (
+    annotate,
+    campaign,
+    data,
+    demo,
+    jobs,
+    oracle,
+    releases,
+    search,
+    segment,
+    stack,
+)
 from clients.cli.output import print_error
 from services.platform.errors import EchoLoopError, InternalError
 
@@ -33,6 +44,7 @@ app = typer.Typer(
 stack.register(app)
 demo.register(app)
 data.register(app)
+app.add_typer(search.app, name="search")
 app.add_typer(campaign.app, name="campaign")
 app.add_typer(annotate.app, name="annotate")
 oracle.register(app)

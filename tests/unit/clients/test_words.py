@@ -3,7 +3,7 @@
 import pytest
 
 from clients import words
-from echoloop.v1 import annotation_pb2, common_pb2, coordinator_pb2
+from echoloop.v1 import annotation_pb2, common_pb2, coordinator_pb2, trainer_pb2
 from services.platform.errors import InvalidInputError
 
 
@@ -31,3 +31,27 @@ def test_an_unknown_word_lists_the_known_ones() -> None:
         words.parse_acquisition("entropy")
     with pytest.raises(InvalidInputError):
         words.parse_acquisition("unspecified")
+
+
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [(50_290_512, "50.3 M"), (18_060_761_000, "18.1 G"), (2_000, "2 k"), (999, "999"), (0, "0")],
+)
+def test_counts(number: int, text: str) -> None:
+    assert words.count(number) == text
+
+
+@pytest.mark.parametrize(
+    ("rate", "text"), [(4e-5, "4e-5"), (1e-3, "1e-3"), (2.5e-4, "2.5e-4"), (0.1, "1e-1")]
+)
+def test_learning_rates_are_written_as_in_the_document(rate: float, text: str) -> None:
+    assert words.learning_rate(rate) == text
+
+
+def test_options_of_a_search_are_understood() -> None:
+    assert words.parse_sampler("TPE") == trainer_pb2.SAMPLER_TPE
+    assert words.parse_scheduler("none") == trainer_pb2.SCHEDULER_NONE
+    assert words.parse_cost("latency") == trainer_pb2.COST_LATENCY
+    assert words.parse_reward_split("validation") == trainer_pb2.REWARD_SPLIT_VALIDATION
+    with pytest.raises(InvalidInputError, match="none, asha, hyperband"):
+        words.parse_scheduler("cron")
