@@ -130,8 +130,8 @@ def _marks(job: pb.Job, winners: Winners) -> dict[int, list[str]]:
 
 
 def _state(trial: pb.Trial) -> str:
-    state = _words(enum_word(pb.TrialState.DESCRIPTOR, trial.state))
-    return f"{state}: {_words(trial.reason)}" if trial.reason else state
+    # The group's title says that it was pruned or failed; the reason is what differs.
+    return _words(trial.reason or enum_word(pb.TrialState.DESCRIPTOR, trial.state))
 
 
 def _why(trial: pb.Trial) -> str:

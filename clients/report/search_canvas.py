@@ -107,7 +107,8 @@ def css_variables(*, dark: bool = False) -> str:
 @contextmanager
 def drawing() -> Iterator[None]:
     """Within this, texts are taken literally and fonts are the document's."""
-    settings: dict[str, Any] = {
+    # Untyped: the stubs of matplotlib want a dictionary of exactly their literal keys.
+    settings: Any = {
         "text.parse_math": False,
         "axes.formatter.use_mathtext": False,
         "svg.fonttype": "none",

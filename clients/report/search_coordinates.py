@@ -7,8 +7,8 @@ from statistics import fmean
 from typing import Any, Final
 
 import numpy as np
+from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
-from matplotlib.patches import PathPatch
 from matplotlib.path import Path as Outline
 
 from clients.report.search_canvas import LIGHT, RAMP, Chart, drawing, label
@@ -53,21 +53,23 @@ def parallel_coordinates(trials: Sequence[pb.Trial], winners: Winners) -> Chart 
         for at, axis in enumerate(axes):
             _draw_axis(canvas, at, axis)
         marks = _marks(winners)
-        for rank, trial in enumerate(shown):
-            colour, width = marks.get(trial.number, (_by_rank(rank, len(shown)), 1.1))
-            canvas.add_patch(
-                PathPatch(
-                    _line([axis.places[rank] for axis in axes]), facecolor="none",
-                    edgecolor=colour, linewidth=width, capstyle="round",
-                    # The best on top, the winners above all.
-                    zorder=(4 if trial.number in marks else 2) - rank / len(shown),
-                )
-            )  # fmt: skip
+        # From the worst to the best and then the winners, so that these lie on top.
+        order = sorted(range(len(shown)), key=lambda at: (shown[at].number in marks, -at))
+        styles = [marks.get(shown[at].number, (_by_rank(at, len(shown)), 1.1)) for at in order]
+        lines = PathCollection(
+            [_line([axis.places[at] for axis in axes]) for at in order],
+            facecolors="none",
+            edgecolors=[colour for colour, _ in styles],
+            linewidths=[width for _, width in styles],
+            zorder=2,
+        )
+        canvas.add_collection(lines, autolim=False)
         canvas.set_xlim(-0.02, len(axes) - 1 + 0.42)
-        canvas.set_ylim(-0.13, 1.1)
+        lowest = min(place for axis in axes for place in axis.places)
+        canvas.set_ylim(lowest - 0.04, 1.1)
     alt = (
         f"Parallel coordinates of {len(shown)} trials over "
-        f"{', '.join(axis.title for axis in axes)}; darker lines have a higher IoU."
+        f"{', '.join(axis.title for axis in axes)}; stronger lines have a higher IoU."
     )
     return Chart("coordinates", alt, figure)
 

@@ -1,11 +1,16 @@
 """Numbers of a search as people read them."""
 
-__all__ = ["compact", "learning_rate", "milliseconds", "percent2"]
+from typing import Final
+
+__all__ = ["NO_VALUE", "compact", "learning_rate", "milliseconds", "percent2"]
+
+NO_VALUE: Final = "\N{EN DASH}"
+"""Where a number would stand."""
 
 
 def percent2(share: float | None) -> str:
     """Return `87.00 %`, or a dash."""
-    return "–" if share is None else f"{share * 100:.2f} %"  # noqa: RUF001  # a dash
+    return NO_VALUE if share is None else f"{share * 100:.2f} %"
 
 
 def learning_rate(value: float) -> str:
@@ -22,9 +27,9 @@ def compact(count: int) -> str:
     for unit, size in (("G", 10**9), ("M", 10**6), ("k", 10**3)):
         if count >= size:
             return f"{count / size:.3g} {unit}"
-    return str(count) if count else "–"  # noqa: RUF001  # a dash
+    return str(count) if count else NO_VALUE
 
 
 def milliseconds(value: float | None) -> str:
     """Return `12.3 ms`, or a dash."""
-    return "–" if value is None else f"{value:.1f} ms"  # noqa: RUF001  # a dash
+    return NO_VALUE if value is None else f"{value:.1f} ms"

@@ -80,12 +80,16 @@ def training_order(trials: Sequence[pb.Trial]) -> list[Stretch]:
         order.append(stretch)
         insort(arrived[stretch.last, brackets[number]], stretch, key=_rank)
 
+    def goes_on(stretch: Stretch) -> bool:
+        following = waiting[stretch.trial]
+        return bool(following) and following[0].first == stretch.last + 1
+
     def promote(one_in: int) -> bool:
         for rung in sorted(arrived, reverse=True):
             best = islice(arrived[rung], len(arrived[rung]) // one_in)
-            ready = next((stretch.trial for stretch in best if waiting[stretch.trial]), None)
+            ready = next(filter(goes_on, best), None)
             if ready is not None:
-                train(ready)
+                train(ready.trial)
                 return True
         return False
 

@@ -58,7 +58,7 @@ _COLUMNS: Final = (
     _Column("Parameters", 0.792, "right", lambda entry: compact(entry.trial.parameters)),
     _Column("Epochs", 0.85, "right", lambda entry: str(len(entry.trial.epochs))),
 )
-_MARK_AT: Final = 0.868
+_MARK_AT: Final = 0.862
 
 
 def leaderboard_picture(title: str, facts: Sequence[str], entries: Sequence[Entry]) -> bytes:
@@ -77,20 +77,31 @@ def leaderboard_picture(title: str, facts: Sequence[str], entries: Sequence[Entr
         axes.set_xlim(0, 1)
         axes.set_ylim(0, 1)
         axes.add_patch(Rectangle((0, 0.985), 1, 0.015, color=LIGHT["accent"], linewidth=0))
-        _text(axes, _LEFT, 0.925, "ECHOLOOP ARCHITECTURE SEARCH", 13, LIGHT["accent"], bold=True)
-        _text(axes, _LEFT, 0.873, label(title), 31, bold=True)
-        _text(axes, _LEFT, 0.817, "   ·   ".join(facts), 14, LIGHT["muted"])
+        _text(axes, (_LEFT, 0.925), "ECHOLOOP ARCHITECTURE SEARCH", 13, LIGHT["accent"], bold=True)
+        _text(axes, (_LEFT, 0.873), label(title), 31, bold=True)
+        _text(axes, (_LEFT, 0.817), "   ·   ".join(facts), 14, LIGHT["muted"])
         for column in _COLUMNS:
-            _text(axes, column.at, _TOP, column.title, 12, LIGHT["muted"], column.align, bold=True)
+            _text(
+                axes,
+                (column.at, _TOP),
+                column.title,
+                12,
+                LIGHT["muted"],
+                align=column.align,
+                bold=True,
+            )
         axes.plot([_LEFT, _RIGHT], [_TOP - 0.026] * 2, color=LIGHT["faint"], linewidth=1.4)
         for row, entry in enumerate(shown):
             _row(axes, _TOP - 0.058 - row * _ROW, entry, striped=row % 2 == 1)
         if not shown:
-            _text(axes, 0.5, 0.45, "No trial has a reward yet.", 18, LIGHT["muted"], "center")
-        _text(axes, _LEFT, 0.04, _footnote(len(shown), len(entries)), 11, LIGHT["muted"])
+            _text(
+                axes, (0.5, 0.45), "No trial has a reward yet.", 18, LIGHT["muted"], align="center"
+            )
+        _text(axes, (_LEFT, 0.04), _footnote(len(shown), len(entries)), 11, LIGHT["muted"])
         _text(
-            axes, _RIGHT, 0.04, "For research; not a medical device.", 11, LIGHT["muted"], "right"
-        )
+            axes, (_RIGHT, 0.04), "For research; not a medical device.", 11, LIGHT["muted"],
+            align="right",
+        )  # fmt: skip
         stream = io.BytesIO()
         figure.savefig(stream, format="png", dpi=_DPI, metadata={"Software": None})
     return stream.getvalue()
@@ -107,7 +118,15 @@ def _row(axes: Any, y: float, entry: Entry, *, striped: bool) -> None:
         )  # fmt: skip
     for column in _COLUMNS:
         colour = _MARKS[won[0]] if won and column.title == "IoU" else LIGHT["ink"]
-        _text(axes, column.at, y, column.text(entry), 14, colour, column.align, bold=column.bold)
+        _text(
+            axes,
+            (column.at, y),
+            column.text(entry),
+            14,
+            colour,
+            align=column.align,
+            bold=column.bold,
+        )
     if len(won) > 1:
         _chip(axes, y, "both winners", _MARKS[won[0]])
     elif won:
@@ -117,11 +136,11 @@ def _row(axes: Any, y: float, entry: Entry, *, striped: bool) -> None:
 def _chip(axes: Any, y: float, text: str, colour: str) -> None:
     axes.add_patch(
         FancyBboxPatch(
-            (_MARK_AT + 0.006, y - 0.016), 0.078, 0.032, linewidth=0, color=colour,
+            (_MARK_AT + 0.006, y - 0.016), 0.09, 0.032, linewidth=0, color=colour,
             boxstyle="round,pad=0,rounding_size=0.008", mutation_aspect=_WIDTH_IN / _HEIGHT_IN,
         )
     )  # fmt: skip
-    _text(axes, _MARK_AT + 0.045, y - 0.001, text, 11, LIGHT["paper"], "center", bold=True)
+    _text(axes, (_MARK_AT + 0.051, y - 0.001), text, 11, LIGHT["paper"], align="center", bold=True)
 
 
 def _footnote(shown: int, ranked: int) -> str:
@@ -130,10 +149,10 @@ def _footnote(shown: int, ranked: int) -> str:
 
 
 def _text(
-    axes: Any, x: float, y: float, text: str, size: float, colour: str = LIGHT["ink"],
-    align: str = "left", *, bold: bool = False,
+    axes: Any, at: tuple[float, float], text: str, size: float, colour: str = LIGHT["ink"],
+    *, align: str = "left", bold: bool = False,
 ) -> None:  # fmt: skip
     axes.text(
-        x, y, text, fontsize=size, color=colour, ha=align, va="center",
+        *at, text, fontsize=size, color=colour, ha=align, va="center",
         fontweight="bold" if bold else "normal",
     )  # fmt: skip

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
@@ -16,15 +16,13 @@ from clients.report.search_canvas import Chart, css_variables
 from clients.report.search_charts import history, learning_curves
 from clients.report.search_coordinates import parallel_coordinates
 from clients.report.search_facts import SearchCost, Winners, cost_of, finite, network, winners_of
-from clients.report.search_format import compact, learning_rate, milliseconds, percent2
+from clients.report.search_format import NO_VALUE, compact, learning_rate, milliseconds, percent2
 from clients.report.search_importance import importance_of
 from clients.report.search_poster import leaderboard_picture
 from clients.report.search_tradeoffs import COSTS, front_of, trade_offs
 from echoloop.v1 import trainer_pb2 as pb
 
 __all__ = ["SearchReportFiles", "render_search_report", "write_search_report"]
-
-_NO_DASH: Final = "–"  # noqa: RUF001  # what a missing number looks like
 
 # Charts are static SVG: a file that is mailed and printed must not need scripts, and an interactive
 # parallel-coordinates plot would add 4 MB to half a megabyte for what the leaderboard tells anyway.
@@ -126,7 +124,7 @@ def render_search_report(
         },
         light=Markup(css_variables()),  # noqa: S704  # our own colours
         dark=Markup(css_variables(dark=True)),  # noqa: S704  # our own colours
-        none=_NO_DASH,
+        dash=NO_VALUE,
         generated=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
     )
 

@@ -78,7 +78,8 @@ def trade_offs(trials: Sequence[pb.Trial]) -> Chart | None:
 
 
 def _panel(axes: Any, trials: Sequence[pb.Trial], cost: CostAxis) -> None:
-    complete, partial = [], []
+    complete: list[tuple[float, float]] = []
+    partial: list[tuple[float, float]] = []
     for trial in trials:
         value, iou = cost.value(trial), reward(trial)
         if value is not None and iou is not None:
@@ -102,9 +103,9 @@ def _panel(axes: Any, trials: Sequence[pb.Trial], cost: CostAxis) -> None:
     values = [value for value, _ in (*complete, *partial)]
     _cost_axis(axes, values)
     axes.set_xlabel(cost.title)
-    for trial, at in list(zip(front, line, strict=True))[-_MOST_NAMES:]:
+    for trial, point in list(zip(front, line, strict=True))[-_MOST_NAMES:]:
         axes.annotate(
-            f"#{trial.number}", at, xytext=(0, 8), textcoords="offset points", ha="center",
+            f"#{trial.number}", point, xytext=(0, 8), textcoords="offset points", ha="center",
             color=LIGHT["winner"], fontsize=9, fontweight="bold", zorder=5,
         )  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""A search as the trainer leaves it: 40 trials of real networks under ASHA, with made-up rewards."""
+"""A search as the trainer leaves it: trials of real networks under ASHA, with made-up rewards."""
 
 import math
 import random
@@ -23,14 +23,25 @@ _PAIRS = [pair for pair in load_pairs().values() if isinstance(pair, Pair)]
 
 
 def sample_search(
-    trials: int = 40, *, seed: int = 11, timed: bool = True
+    trials: int = 40,
+    *,
+    seed: int = 11,
+    timed: bool = True,
+    log: list[tuple[int, int]] | None = None,
 ) -> tuple[trainer_pb2.Job, list[trainer_pb2.Trial]]:
-    """Return an ended search of so many trials; `timed`: with latencies of the complete ones."""
+    """Return an ended search.
+
+    Args:
+        trials: How many; the default seed completes some of 13 and more.
+        seed: Of everything drawn.
+        timed: Whether the complete ones have a latency.
+        log: Receives (trial, epochs then done) in the order of training.
+    """
     draw = random.Random(seed)
     drawn = [_trial(number, draw) for number in range(trials)]
     curves = [_curve(trial, draw) for trial in drawn]
     _spoil(drawn)
-    _halve(drawn, curves)
+    _halve(drawn, curves, [] if log is None else log)
     for trial in drawn:
         if trial.state == trainer_pb2.TRIAL_STATE_COMPLETE:
             trial.test_iou = trial.iou + _TEST_SHIFT + draw.gauss(0, 0.002)
@@ -117,13 +128,18 @@ def _spoil(trials: Sequence[trainer_pb2.Trial]) -> None:
             trial.attempts = 3
 
 
-def _halve(trials: Sequence[trainer_pb2.Trial], curves: Sequence[Sequence[float]]) -> None:
+def _halve(
+    trials: Sequence[trainer_pb2.Trial],
+    curves: Sequence[Sequence[float]],
+    log: list[tuple[int, int]],
+) -> None:
     """Train by asynchronous successive halving, one trial at a time."""
     reached: dict[int, list[trainer_pb2.Trial]] = {rung: [] for rung in _RUNGS}
 
     def advance(trial: trainer_pb2.Trial, rung: int) -> None:
         train(trial, curves[trial.number][len(trial.epochs) : rung])
         reached[rung].append(trial)
+        log.append((trial.number, rung))
 
     def promotable() -> tuple[trainer_pb2.Trial, int] | None:
         for rung, following in reversed(list(pairwise(_RUNGS))):
