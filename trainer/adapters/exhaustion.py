@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from services.platform.errors import EchoLoopError
 from trainer.domain.errors import DiskFull, OutOfMemory
 
 __all__ = ["is_disk_full", "naming_exhaustion"]
@@ -41,20 +40,28 @@ def naming_exhaustion() -> Iterator[None]:
     """
     try:
         yield
-    except EchoLoopError:
+    except (OutOfMemory, DiskFull):
         raise
     except Exception as error:
-        if is_disk_full(error):
+        causes = list(_causes(error))
+        if any(map(is_disk_full, causes)):
             raise DiskFull(
                 "The disk of the trainer's artifacts is full. Make room for the frames and "
                 "checkpoints of the search."
             ) from error
-        if _is_out_of_memory(error):
+        if any(map(_is_out_of_memory, causes)):
             raise OutOfMemory("The trial does not fit into the memory that it may use.") from error
         raise
 
 
-def _is_out_of_memory(error: Exception) -> bool:
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """Yield an error and what it was raised from: an allocation also fails inside a check."""
+    while error is not None:
+        yield error
+        error = error.__cause__
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, MemoryError) or any(
         words in str(error).lower() for words in _NO_MEMORY
     )
