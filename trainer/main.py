@@ -2,7 +2,7 @@
 
 import asyncio
 import fcntl
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from pathlib import Path
@@ -17,6 +17,7 @@ from services.platform.settings import load_settings
 from services.platform.triton import TritonClient
 from trainer.adapters.architecture_check import ArchitectureCheck
 from trainer.adapters.model_repository import ModelRepository
+from trainer.adapters.optuna_sampler import OptunaSampler
 from trainer.adapters.prometheus_metrics import TrainerMetrics
 from trainer.adapters.sql_database import open_database
 from trainer.adapters.sql_jobs import SqlJobStore
@@ -28,9 +29,6 @@ from trainer.adapters.triton_publisher import PublishPolicy, TritonPublisher
 from trainer.adapters.worker_process import WorkerOptions, WorkerProcesses
 from trainer.adapters.worker_start import NurseryStarter, PlainStarter, Starter
 from trainer.domain.presets import PRESETS
-from trainer.domain.search.plan import SearchPlan
-from trainer.domain.search.space import Configuration
-from trainer.domain.search.trials import Trial
 from trainer.domain.specs import ModelSpec
 from trainer.jobs.desk import JobDesk
 from trainer.jobs.job import JobState
@@ -93,7 +91,7 @@ class Trainer:
                 trials = SqlTrialStore(database)
                 searches = SearchRunner(
                     trials,
-                    _ShuffledSpace(),
+                    OptunaSampler(),
                     TrialProcesses(options, starter),
                     _NoLatency(),
                     slots=slots,
@@ -130,18 +128,6 @@ class Trainer:
         """End watch streams, which would otherwise last as long as their jobs."""
         if self._registry is not None:
             self._registry.close()
-
-
-class _ShuffledSpace:
-    """Stands in for the sampler."""
-
-    def propose(
-        self, plan: SearchPlan, trials: Sequence[Trial], earlier: Sequence[Trial]
-    ) -> Configuration | None:
-        del earlier
-        tried = {trial.configuration for trial in trials}
-        order = plan.space.sample(len(trials) + 1, plan.seed)
-        return next((each for each in order if each not in tried), None)
 
 
 class _NoLatency:
