@@ -27,6 +27,7 @@ from trainer.adapters.exhaustion import is_disk_full
 from trainer.adapters.job_folder import (
     DISK_FULL_STATUS,
     Ending,
+    ExportOrder,
     JobFolder,
     Order,
     Outcome,
@@ -77,6 +78,8 @@ def _outcome(
     try:
         if isinstance(order, TrialOrder):
             return _try_out(folder, order, stop, reports)
+        if isinstance(order, ExportOrder):
+            return _export(folder, order)
         return _work(folder, order, stop, _reporter(reports))
     except CancelledError as error:
         return Outcome(Ending.CANCELLED, reason=error.reason, message=error.message)
@@ -117,6 +120,12 @@ def _try_out(
         reports.write(dump_epoch(epoch) + "\n")
 
     return Outcome(Ending.SUCCEEDED, trial=try_out(folder, order, stop, on_epoch))
+
+
+def _export(folder: JobFolder, order: ExportOrder) -> Outcome:
+    from trainer.adapters.export_work import export_untrained  # noqa: PLC0415
+
+    return Outcome(Ending.SUCCEEDED, digest=export_untrained(folder, order))
 
 
 @contextmanager

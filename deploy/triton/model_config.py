@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Final
@@ -91,7 +91,11 @@ LV_UNCERTAINTY: Final = ModelSpec(
     ),
 )
 
-MODELS: Final = (LV_SEGMENTER, LV_UNCERTAINTY)
+# Holds, for the length of a measurement, a segmenter with random weights whose latency a search
+# wants to know. A model of its own: (un)loading it leaves those that serve alone.
+LV_TRIAL: Final = replace(LV_SEGMENTER, name="lv_trial")
+
+MODELS: Final = (LV_SEGMENTER, LV_UNCERTAINTY, LV_TRIAL)
 
 
 def to_proto(spec: ModelSpec) -> model_config_pb2.ModelConfig:

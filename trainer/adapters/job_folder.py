@@ -20,12 +20,22 @@ from typing import Final, TypeAlias
 from pydantic import TypeAdapter, ValidationError
 
 from trainer.domain.search.trials import Trial
+from trainer.domain.specs import ModelSpec
 from trainer.jobs.job import JobKind
 from trainer.jobs.results import EvaluationResult, TrainedModel
 from trainer.jobs.specs import SearchSpec, WorkSpec
 from trainer.searches.ports import TrialOutcome
 
-__all__ = ["DISK_FULL_STATUS", "Ending", "JobFolder", "Order", "Outcome", "TrialOrder", "WorkOrder"]
+__all__ = [
+    "DISK_FULL_STATUS",
+    "Ending",
+    "ExportOrder",
+    "JobFolder",
+    "Order",
+    "Outcome",
+    "TrialOrder",
+    "WorkOrder",
+]
 
 DISK_FULL_STATUS: Final = 74
 """Exit status of a worker that had no room left to write its outcome; EX_IOERR of sysexits.h."""
@@ -71,7 +81,22 @@ class TrialOrder:
     threads: int
 
 
-Order: TypeAlias = WorkOrder | TrialOrder
+@dataclass(frozen=True, slots=True)
+class ExportOrder:
+    """What a worker is told that makes an untrained network ready to be measured.
+
+    Attributes:
+        network: Which; its weights are random.
+        image_size: Working resolution.
+        threads: Processor threads that the worker may use.
+    """
+
+    network: ModelSpec
+    image_size: int
+    threads: int
+
+
+Order: TypeAlias = WorkOrder | TrialOrder | ExportOrder
 
 
 class Ending(StrEnum):
@@ -92,6 +117,7 @@ class Outcome:
         trained: Of a retraining that SUCCEEDED.
         evaluation: Of an evaluation that SUCCEEDED.
         trial: Of a trial that SUCCEEDED in reaching its target epochs.
+        digest: Of an export that SUCCEEDED: SHA-256 of `model.onnx`, lower-case hex.
         reason: Machine-readable reason otherwise.
         message: Public text otherwise.
     """
@@ -100,6 +126,7 @@ class Outcome:
     trained: TrainedModel | None = None
     evaluation: EvaluationResult | None = None
     trial: TrialOutcome | None = None
+    digest: str = ""
     reason: str = ""
     message: str = ""
 

@@ -27,6 +27,7 @@ __all__ = [
     "Graph",
     "export_graph",
     "largest_difference",
+    "write_graph",
 ]
 
 OPSET = 20
@@ -93,6 +94,22 @@ def export_graph(graph: Graph, destination: Path) -> ExportReport:
         tolerance=PROBABILITY_TOLERANCE,
         max_difference=max_difference,
     )
+
+
+def write_graph(graph: Graph, destination: Path) -> str:
+    """Write a graph as ONNX without comparing it with PyTorch, which a graph to be timed can spare.
+
+    Args:
+        graph: On the CPU; left in evaluation mode.
+        destination: The file to write; its folder must exist.
+
+    Returns:
+        SHA-256 of the file, lower-case hex.
+    """
+    graph.eval()
+    content = _to_onnx(graph, _probe_inputs(graph)).SerializeToString(deterministic=True)
+    destination.write_bytes(content)
+    return hashlib.sha256(content).hexdigest()
 
 
 def largest_difference(expected: Arrays, actual: Arrays) -> float:

@@ -20,10 +20,10 @@ from services.platform.triton import ModelNotLoaded, TritonClient, TritonUnavail
 from trainer.adapters.model_repository import ModelRepository
 from trainer.adapters.probes import DEFAULT_TOLERANCE, Probe, check_agreement
 from trainer.adapters.triton_control import TritonControl
-from trainer.jobs.errors import JobCancelled, ModelLoadFailed
+from trainer.jobs.errors import JobCancelled, ModelLoadFailed, ModelNotFound
 from trainer.jobs.ports import OnStage
 from trainer.jobs.results import TrainedModel, Verification
-from trainer.jobs.specs import ModelVersion
+from trainer.jobs.specs import TRIAL_MODEL, ModelVersion
 from trainer.jobs.store import VersionLedger, VersionState
 
 __all__ = ["PublishPolicy", "TritonPublisher"]
@@ -82,8 +82,9 @@ class TritonPublisher:
         self._triton = triton
         self._policy = policy or PublishPolicy()
         self._observe = observe
-        self._locks = {model: asyncio.Lock() for model in repository.models}
-        self._publishing: dict[str, set[int]] = {model: set() for model in repository.models}
+        published = [model for model in repository.models if model != TRIAL_MODEL]
+        self._locks = {model: asyncio.Lock() for model in published}
+        self._publishing: dict[str, set[int]] = {model: set() for model in published}
 
     async def recover(self) -> None:
         """Take back what an interrupted publication left in the repository; call it at start-up.
@@ -125,7 +126,7 @@ class TritonPublisher:
     async def make_resident(self, version: ModelVersion) -> None:
         """See `trainer.jobs.ports.Publisher.make_resident`."""
         model, number = version.model, version.version
-        await asyncio.to_thread(self._repository.resident, model)  # raises for an unknown model
+        self._check(model)
         async with self._locks[model]:
             if number in await asyncio.to_thread(self._repository.resident, model):
                 return
@@ -150,7 +151,7 @@ class TritonPublisher:
                 completes the call.
             ModelLoadFailed: A restored version cannot be loaded.
         """
-        await asyncio.to_thread(self._repository.resident, model)  # raises for an unknown model
+        self._check(model)
         async with self._locks[model]:
             at_hand = await asyncio.to_thread(self._repository.resident, model)
             archived = await asyncio.to_thread(self._repository.archived, model)
@@ -165,6 +166,10 @@ class TritonPublisher:
             for version in sorted(wanted):
                 await self._control.wait_ready(model, version, self._policy.ready_timeout_s)
         return tuple(sorted(wanted))
+
+    def _check(self, model: str) -> None:
+        if model not in self._locks:
+            raise ModelNotFound(f"No model {model!r}; there are {', '.join(self._locks)}.")
 
     async def _until_verified(
         self, version: ModelVersion, trained: TrainedModel, on_stage: OnStage, stop: asyncio.Event

@@ -13,6 +13,7 @@ from trainer.domain.specs import TrainingSpec
 __all__ = [
     "DEFAULT_PASSES",
     "SEGMENTER_MODEL",
+    "TRIAL_MODEL",
     "UNCERTAINTY_MODEL",
     "EvaluationSpec",
     "JobSpec",
@@ -25,6 +26,9 @@ __all__ = [
 
 SEGMENTER_MODEL = "lv_segmenter"
 UNCERTAINTY_MODEL = "lv_uncertainty"
+
+TRIAL_MODEL = "lv_trial"
+"""Never published: holds the network whose latency is being measured."""
 
 DEFAULT_PASSES = 30
 """Stochastic passes inside an uncertainty graph: T of the source document."""

@@ -33,7 +33,7 @@ def opened(folder: Path) -> ModelRepository:
 def test_a_new_repository_has_the_skeletons_configurations(
     repository: ModelRepository, tmp_path: Path
 ) -> None:
-    assert repository.models == ("lv_segmenter", "lv_uncertainty")
+    assert repository.models == ("lv_segmenter", "lv_trial", "lv_uncertainty")
     for model in repository.models:
         written = tmp_path / "repository" / model / "config.pbtxt"
         assert written.read_text() == (SKELETON / model / "config.pbtxt").read_text()
@@ -123,7 +123,7 @@ def test_sweeping_removes_what_interrupted_writers_left(
 
 
 def test_an_unknown_model_is_not_found(repository: ModelRepository, graph: Path) -> None:
-    with pytest.raises(ModelNotFound, match="lv_segmenter, lv_uncertainty"):
+    with pytest.raises(ModelNotFound, match="lv_segmenter, lv_trial, lv_uncertainty"):
         repository.resident("rv_segmenter")
     with pytest.raises(ModelNotFound):
         repository.place("rv_segmenter", 1, graph, DIGEST)
