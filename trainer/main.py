@@ -11,7 +11,6 @@ import grpc
 from prometheus_client import CollectorRegistry
 
 from echoloop.v1.trainer_pb2_grpc import add_TrainerServiceServicer_to_server
-from services.platform.errors import UnavailableError
 from services.platform.server import BindError, background, run_service
 from services.platform.settings import load_settings
 from services.platform.triton import TritonClient
@@ -19,13 +18,16 @@ from trainer.adapters.architecture_check import ArchitectureCheck
 from trainer.adapters.model_repository import ModelRepository
 from trainer.adapters.optuna_sampler import OptunaSampler
 from trainer.adapters.prometheus_metrics import TrainerMetrics
+from trainer.adapters.ray_starter import RayStarter
 from trainer.adapters.sql_database import open_database
 from trainer.adapters.sql_jobs import SqlJobStore
 from trainer.adapters.sql_trials import SqlTrialStore
 from trainer.adapters.sql_versions import SqlVersionLedger
 from trainer.adapters.trial_processes import TrialProcesses
 from trainer.adapters.triton_control import TritonControl
+from trainer.adapters.triton_latency import TritonLatencyMeter
 from trainer.adapters.triton_publisher import PublishPolicy, TritonPublisher
+from trainer.adapters.worker_pool import WorkerPool
 from trainer.adapters.worker_process import WorkerOptions, WorkerProcesses
 from trainer.adapters.worker_start import NurseryStarter, PlainStarter, Starter
 from trainer.domain.presets import PRESETS
@@ -85,17 +87,27 @@ class Trainer:
                 )
                 await publisher.recover()
                 self._metrics.adopt(await registry.in_states({JobState.QUEUED, JobState.RUNNING}))
-                starter = _starter(settings)
+                starter, trial_starter = _starter(settings), _cluster(settings)
                 slots = asyncio.Semaphore(settings.workers)
                 options = _worker_options(settings)
+                latency = TritonLatencyMeter(
+                    settings.artifacts / "latency",
+                    WorkerPool(starter, options.grace_s),
+                    repository,
+                    control,
+                    triton,
+                    threads=options.threads,
+                )
+                await latency.recover()
                 trials = SqlTrialStore(database)
                 searches = SearchRunner(
                     trials,
                     OptunaSampler(),
-                    TrialProcesses(options, starter),
-                    _NoLatency(),
-                    slots=slots,
-                    parallel=settings.workers,
+                    TrialProcesses(options, trial_starter or starter),
+                    latency,
+                    # On a cluster trials take none of the processors that the slots stand for.
+                    slots=asyncio.Semaphore(settings.ray_trials) if trial_starter else slots,
+                    parallel=settings.ray_trials if trial_starter else settings.workers,
                     patience=Patience(max_crashes=settings.max_crashes),
                     observer=self._metrics,
                 )
@@ -121,7 +133,8 @@ class Trainer:
                     async with background(runner.run()):
                         yield
                 finally:
-                    await starter.close()
+                    for each in filter(None, (starter, trial_starter)):
+                        await each.close()
             database.close()
 
     def drain(self) -> None:
@@ -130,17 +143,11 @@ class Trainer:
             self._registry.close()
 
 
-class _NoLatency:
-    """Stands in for the measurement in Triton."""
-
-    async def measure(self, network: ModelSpec, image_size: int, stop: asyncio.Event) -> float:
-        raise UnavailableError("Latencies are not measured yet.")
-
-
 def _worker_options(settings: TrainerSettings) -> WorkerOptions:
     return WorkerOptions(
         folder=(settings.artifacts / "jobs").absolute(),
-        blob_url=settings.blob_url,
+        # Workers on other machines start elsewhere.
+        blob_url=url if "://" in (url := settings.blob_url) else str(Path(url).absolute()),
         triton=settings.triton,
         threads=settings.threads_per_worker,
         grace_s=settings.cancel_grace_s,
@@ -151,6 +158,16 @@ def _starter(settings: TrainerSettings) -> Starter:
     if settings.preload:
         return NurseryStarter(settings.threads_per_worker, settings.preload_idle_s)
     return PlainStarter(settings.threads_per_worker)
+
+
+def _cluster(settings: TrainerSettings) -> Starter | None:
+    if settings.ray_address is None:
+        return None
+    return RayStarter(
+        settings.ray_address,
+        settings.threads_per_worker,
+        connect_timeout_s=settings.ray_connect_timeout_s,
+    )
 
 
 def _weights_of(ledger: VersionLedger, version: ModelVersion) -> str | None:

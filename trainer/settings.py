@@ -62,6 +62,17 @@ class TrainerSettings(ServiceSettings):
     load_timeout_s: float = Field(
         300.0, gt=0, description="Longest wait for Triton to load a version."
     )
+    ray_address: str | None = Field(
+        None,
+        description="host:port of a Ray cluster's head, or auto: trials run there. This machine is "
+        "a node of it, and all nodes see artifacts and blobs under the same path.",
+    )
+    ray_trials: int = Field(
+        16, ge=1, description="Trials at once on the Ray cluster, waiting for a place included."
+    )
+    ray_connect_timeout_s: float = Field(
+        30.0, gt=0, description="Longest wait for the Ray cluster to answer."
+    )
 
     @property
     def threads_per_worker(self) -> int:

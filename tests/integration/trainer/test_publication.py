@@ -117,7 +117,7 @@ async def world(triton: TritonHandle, tmp_path: Path) -> AsyncIterator[World]:
     ):
         made = World(triton, tmp_path, control, client)
         yield made
-        for model in made.repository.models:
+        for model in ("lv_segmenter", "lv_uncertainty"):
             await made.publisher.set_resident(model, ())
         made.database.close()
 
