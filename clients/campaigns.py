@@ -26,7 +26,11 @@ class Campaigns:
         """Create a campaign in state DRAFT."""
         request = pb.CreateCampaignRequest(name=name, config=config, request_id=new_request_id())
         answer = self._connection.call(
-            f"{_SERVICE}/CreateCampaign", request, pb.CreateCampaignResponse
+            f"{_SERVICE}/CreateCampaign",
+            request,
+            pb.CreateCampaignResponse,
+            # The trainer builds both networks to see that they exist and fit.
+            timeout_s=300,
         )
         return answer.campaign
 

@@ -31,12 +31,18 @@ class Datasets:
             lambda page: page.datasets,
         )
 
-    def missing(self, dataset: str, sha256s: Sequence[str]) -> set[str]:
-        """Return which image hashes the data set lacks; all of them when it does not exist."""
+    def missing(self, dataset: str, sha256s: Sequence[str], *, labeled: bool = False) -> set[str]:
+        """Return which image hashes the data set lacks; all of them when it does not exist.
+
+        Args:
+            dataset: Name.
+            sha256s: Lower-case hex.
+            labeled: Also those that are stored without a mask and would take one.
+        """
         missing: set[str] = set()
         for start in range(0, len(sha256s), _HASHES_A_CALL):
             part = sha256s[start : start + _HASHES_A_CALL]
-            request = pb.FindMissingFramesRequest(dataset=dataset, sha256s=part)
+            request = pb.FindMissingFramesRequest(dataset=dataset, sha256s=part, labeled=labeled)
             try:
                 answer = self._connection.call(
                     f"{_SERVICE}/FindMissingFrames", request, pb.FindMissingFramesResponse

@@ -51,12 +51,14 @@ class ImportOutcome:
         dataset: The data set after it.
         imported: Frames stored now.
         present: Frames that were there before.
+        masks_added: Frames that were there without a mask and have one now.
         rejected: Frames refused one by one.
     """
 
     dataset: coordinator_pb2.Dataset = field(default_factory=coordinator_pb2.Dataset)
     imported: int = 0
     present: int = 0
+    masks_added: int = 0
     rejected: list[Rejection] = field(default_factory=list)
 
 
@@ -72,7 +74,9 @@ def import_study(
     patience: Patience | None = None,
     on_progress: Callable[[int], None] = lambda _: None,
 ) -> ImportOutcome:
-    """Send the frames that the data set lacks.
+    """Send the frames that the data set lacks, and the masks that frames of it lack.
+
+    Masks are added to stored frames until the first campaign on the data set has started.
 
     Args:
         client: A running stack.
@@ -93,10 +97,15 @@ def import_study(
     hashes = {frame.name: _sha256(frame.image) for frame in frames}
     waits = (patience or Patience(total_s=120)).waits()
     outcome = ImportOutcome()
+    wanted = {hashes[frame.name] for frame in frames if _sends_mask(frame, labels)}
     # Counted over the whole import: frames of a stream that broke off were imported by it.
-    before = len(set(hashes.values())) - len(_missing(client, dataset, hashes))
+    absent = _missing(client, dataset, hashes)
+    unmasked = client.datasets.missing(dataset, sorted(wanted), labeled=True) - absent
+    before = len(set(hashes.values())) - len(absent) - len(unmasked)
     while True:
         missing = _missing(client, dataset, hashes)
+        if unmasked:
+            missing |= client.datasets.missing(dataset, sorted(unmasked), labeled=True)
         lacking = [frame for frame in frames if hashes[frame.name] in missing]
         outcome.rejected = []
         done = len(frames) - len(lacking)
@@ -122,8 +131,17 @@ def import_study(
             Rejection(frame.name, frame.reason, frame.message) for frame in answer.rejected
         ]
         outcome.present = before + answer.duplicates
-        outcome.imported = len(frames) - outcome.present - len(outcome.rejected)
+        if unmasked:
+            still = client.datasets.missing(dataset, sorted(unmasked), labeled=True)
+            outcome.masks_added = len(unmasked - still)
+        accounted = outcome.present + outcome.masks_added + len(outcome.rejected)
+        outcome.imported = len(frames) - accounted
         return outcome
+
+
+def _sends_mask(frame: StudyFrame, labels: Labels) -> bool:
+    wanted = labels is Labels.ALL or (labels is Labels.TEST and frame.side != "train")
+    return wanted and frame.mask is not None
 
 
 def _missing(client: EchoLoopClient, dataset: str, hashes: dict[str, str]) -> set[str]:
@@ -155,9 +173,8 @@ def _messages(
 
 
 def _message(frame: StudyFrame, labels: Labels, lv_value: int) -> coordinator_pb2.ImportFrame:
-    wanted = labels is Labels.ALL or (labels is Labels.TEST and frame.side != "train")
     mask_png = None
-    if wanted and frame.mask is not None:
+    if _sends_mask(frame, labels) and frame.mask is not None:
         mask_png = encode_mask_png(read_mask(frame.mask, lv_value=lv_value))
     spacing = None
     if frame.spacing is not None:

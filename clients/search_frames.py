@@ -60,9 +60,9 @@ def gather_frames(client: EchoLoopClient, dataset: str, *, campaign: str = "") -
     if not frames.train:
         raise NoLabeledFrames(
             f"No frame on the training side of the data set {dataset} has an expert's mask, and a "
-            "search trains on such frames. Import the study with all of its masks, under another "
-            f"name (echoloop import FOLDER --dataset {dataset}-labeled --labels all), or search on "
-            "the labels of a campaign (--campaign NAME)."
+            "search trains on such frames. Add the masks: echoloop import FOLDER --dataset "
+            f"{dataset} --labels all. Once a campaign on the data set has started, import them "
+            "under another name, or search on the labels of that campaign (--campaign NAME)."
         )
     if frames.train_patients < _FEWEST_PATIENTS:
         raise TooFewPatients(

@@ -111,6 +111,10 @@ def synthetic(
     )
 
 
+def _masks_note(outcome: ImportOutcome) -> str:
+    return f", {outcome.masks_added} of before have a mask now" if outcome.masks_added else ""
+
+
 def _print_outcome(session: Session, outcome: ImportOutcome) -> None:
     dataset = outcome.dataset
     rejected = [
@@ -122,11 +126,12 @@ def _print_outcome(session: Session, outcome: ImportOutcome) -> None:
             "dataset": dataset,
             "imported": outcome.imported,
             "present": outcome.present,
+            "masks_added": outcome.masks_added,
             "rejected": rejected,
         },
         f"Data set {dataset.name}: {outcome.imported} frames imported, {outcome.present} were "
-        f"there already. It has {dataset.train_frames} train and {dataset.test_frames} test frames "
-        f"of {dataset.patients} patients.",
+        f"there already{_masks_note(outcome)}. It has {dataset.train_frames} train and "
+        f"{dataset.test_frames} test frames of {dataset.patients} patients.",
     )
     if not rejected:
         return

@@ -369,10 +369,13 @@ class ImportFramesResponse(_message.Message):
     IMPORTED_FIELD_NUMBER: _builtins.int
     DUPLICATES_FIELD_NUMBER: _builtins.int
     REJECTED_FIELD_NUMBER: _builtins.int
+    MASKS_ADDED_FIELD_NUMBER: _builtins.int
     imported: _builtins.int
     """Frames stored by this call."""
     duplicates: _builtins.int
     """Frames that were there already."""
+    masks_added: _builtins.int
+    """Frames that were there without a mask and have one now."""
     @_builtins.property
     def dataset(self) -> Global___Dataset:
         """The data set after the import."""
@@ -388,10 +391,11 @@ class ImportFramesResponse(_message.Message):
         imported: _builtins.int = ...,
         duplicates: _builtins.int = ...,
         rejected: _abc.Iterable[Global___RejectedFrame] | None = ...,
+        masks_added: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["dataset", b"dataset"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["dataset", b"dataset", "duplicates", b"duplicates", "imported", b"imported", "rejected", b"rejected"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dataset", b"dataset", "duplicates", b"duplicates", "imported", b"imported", "masks_added", b"masks_added", "rejected", b"rejected"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -405,8 +409,11 @@ class FindMissingFramesRequest(_message.Message):
 
     DATASET_FIELD_NUMBER: _builtins.int
     SHA256S_FIELD_NUMBER: _builtins.int
+    LABELED_FIELD_NUMBER: _builtins.int
     dataset: _builtins.str
     """Data set name."""
+    labeled: _builtins.bool
+    """Also name frames that are stored without a mask and would take one; see ImportFrames."""
     @_builtins.property
     def sha256s(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """SHA-256 of image files, lower-case hex; at most 10,000."""
@@ -416,10 +423,11 @@ class FindMissingFramesRequest(_message.Message):
         *,
         dataset: _builtins.str = ...,
         sha256s: _abc.Iterable[_builtins.str] | None = ...,
+        labeled: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["dataset", b"dataset", "sha256s", b"sha256s"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dataset", b"dataset", "labeled", b"labeled", "sha256s", b"sha256s"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -434,7 +442,7 @@ class FindMissingFramesResponse(_message.Message):
     MISSING_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def missing(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Those of the request that are not stored, in the request's order."""
+        """Those of the request that an import should send, in the request's order."""
 
     def __init__(
         self,

@@ -131,6 +131,8 @@ class CoordinatorServiceServicer:
         Idempotent: frames already stored (by content hash) are counted as duplicates, so an
         interrupted import is resumed by sending it again. INVALID_ARGUMENT with reason
         PATIENT_LEAKAGE when a patient would fall on both sides of the split; frames before it stay.
+        A frame that was stored without a mask takes the one that is sent later, until the first
+        campaign on the data set has started; nothing else of a stored frame changes.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

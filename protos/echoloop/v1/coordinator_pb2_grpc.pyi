@@ -21,6 +21,8 @@ class CoordinatorServiceStub:
     Idempotent: frames already stored (by content hash) are counted as duplicates, so an
     interrupted import is resumed by sending it again. INVALID_ARGUMENT with reason
     PATIENT_LEAKAGE when a patient would fall on both sides of the split; frames before it stay.
+    A frame that was stored without a mask takes the one that is sent later, until the first
+    campaign on the data set has started; nothing else of a stored frame changes.
     """
     FindMissingFrames: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.FindMissingFramesRequest, _coordinator_pb2.FindMissingFramesResponse]
     """Says which of the given frames a data set still lacks, to resume without sending bytes twice."""
@@ -68,6 +70,8 @@ class CoordinatorServiceServicer(metaclass=_abc_1.ABCMeta):
         Idempotent: frames already stored (by content hash) are counted as duplicates, so an
         interrupted import is resumed by sending it again. INVALID_ARGUMENT with reason
         PATIENT_LEAKAGE when a patient would fall on both sides of the split; frames before it stay.
+        A frame that was stored without a mask takes the one that is sent later, until the first
+        campaign on the data set has started; nothing else of a stored frame changes.
         """
 
     @_abc_1.abstractmethod

@@ -159,6 +159,8 @@ class ImportOutcome:
     Attributes:
         imported: Ids of the frames stored, in the batch's order.
         duplicates: How many were there already by content (in the store or earlier in the batch).
+        masks_added: How many of those stored had no mask and took the one that came; they are no
+            duplicates.
         rejected: Frames refused one by one.
         leakage: Set when a frame would put its patient on both sides. Frames before it are stored,
             it and those after it are not; raise it when everything before is accounted for.
@@ -166,6 +168,7 @@ class ImportOutcome:
 
     imported: tuple[str, ...]
     duplicates: int
+    masks_added: int
     rejected: tuple[RejectedFrame, ...]
     leakage: PatientLeakage | None
 

@@ -100,7 +100,10 @@ class CoordinatorServicer(coordinator_pb2_grpc.CoordinatorServiceServicer):
         if not all(_HASH.fullmatch(sha256) for sha256 in request.sha256s):
             raise InvalidInputError("A SHA-256 has 64 lower-case hexadecimal digits.")
         missing = await asyncio.to_thread(
-            self._stores.datasets.find_missing, request.dataset, list(request.sha256s)
+            self._stores.datasets.find_missing,
+            request.dataset,
+            list(request.sha256s),
+            labeled=request.labeled,
         )
         return coordinator_pb2.FindMissingFramesResponse(missing=missing)
 

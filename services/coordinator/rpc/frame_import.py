@@ -58,6 +58,7 @@ class FrameImport:
         self._dataset = ""
         self._imported = 0
         self._duplicates = 0
+        self._masks_added = 0
         self._rejected: list[RejectedFrame] = []
 
     async def run(
@@ -93,6 +94,7 @@ class FrameImport:
             dataset=dataset_to_message(dataset),
             imported=self._imported,
             duplicates=self._duplicates,
+            masks_added=self._masks_added,
             rejected=[
                 coordinator_pb2.RejectedFrame(
                     name=frame.name, reason=frame.reason, message=frame.message
@@ -135,6 +137,7 @@ class FrameImport:
         result = await asyncio.to_thread(self._datasets.import_frames, self._dataset, frames)
         self._imported += len(result.imported)
         self._duplicates += result.duplicates
+        self._masks_added += result.masks_added
         for rejected in result.rejected:
             self._reject(rejected)
         if result.leakage is not None:

@@ -14,6 +14,7 @@ from services.coordinator.domain.errors import (
 )
 from services.coordinator.domain.frames import PoolFrame, Split, assign_split, frame_id
 from services.coordinator.domain.ports import PageRequest
+from services.coordinator.domain.querying import verify_batch
 from tests.contract.coordinator.world import DATASET, World, new_frame
 
 
@@ -177,6 +178,39 @@ def test_labeled_frames_are_those_imported_with_a_mask_by_side_in_pages(world: W
     test = world.stores.datasets.labeled_frames(DATASET, Split.TEST, PageRequest(1000))
     assert len(test.items) == 3
     assert test.next_token == ""
+
+
+def test_a_frame_without_mask_takes_the_one_that_comes_later(world: World) -> None:
+    world.import_frames(train=6, test=2, masked=2)
+    hashes = [new_frame(n).sha256 for n in range(8)]
+    assert world.stores.datasets.find_missing(DATASET, hashes) == tuple(hashes[6:])
+    wanted = world.stores.datasets.find_missing(DATASET, hashes, labeled=True)
+    assert wanted == tuple(hashes[2:])
+    again = [new_frame(n, mask=True) for n in range(4)]
+    outcome = world.stores.datasets.import_frames(DATASET, [*again, again[-1]])
+    assert (outcome.imported, outcome.masks_added, outcome.duplicates) == ((), 2, 3)
+    page = world.stores.datasets.labeled_frames(DATASET, Split.TRAIN, PageRequest())
+    assert {frame.mask_ref for frame in page.items} == {f"masks/train/{n}.png" for n in range(4)}
+    other = replace(new_frame(0, mask=True), mask_ref="masks/other.png")
+    assert world.stores.datasets.import_frames(DATASET, [other]).duplicates == 1
+    assert "masks/other.png" not in {
+        frame.mask_ref
+        for frame in world.stores.datasets.labeled_frames(DATASET, Split.TRAIN, PageRequest()).items
+    }
+
+
+def test_once_a_campaign_has_started_its_frames_take_no_mask(world: World) -> None:
+    world.import_frames(train=8, test=2)
+    world.stores.campaigns.create("first", world.config())
+    masked = [new_frame(n, mask=True) for n in range(8)]
+    assert world.stores.datasets.import_frames(DATASET, masked[:1]).masks_added == 1
+    campaign = world.stores.campaigns.start("first")
+    world.select(campaign)
+    outcome = world.stores.datasets.import_frames(DATASET, masked)
+    assert (outcome.masks_added, outcome.duplicates) == (0, 8)
+    hashes = [frame.sha256 for frame in masked]
+    assert world.stores.datasets.find_missing(DATASET, hashes, labeled=True) == ()
+    assert verify_batch(world.stores, campaign.id, 0).verified
 
 
 def test_labels_of_a_campaign_are_not_those_of_its_data_set(world: World) -> None:

@@ -126,3 +126,15 @@ async def test_missing_frames_are_named_in_order(hospital: Hospital) -> None:
         )
     )
     assert code is grpc.StatusCode.INVALID_ARGUMENT
+
+
+async def test_masks_that_come_later_are_added_and_asked_for(hospital: Hospital) -> None:
+    await hospital.import_frames(frame(1), frame(2, mask_png=mask()))
+    hashes = [hashlib.sha256(image(n)).hexdigest() for n in (1, 2)]
+    request = coordinator_pb2.FindMissingFramesRequest(dataset="echo", sha256s=hashes, labeled=True)
+    response = await hospital.coordinator.FindMissingFrames(request)
+    assert list(response.missing) == hashes[:1]
+
+    again = await hospital.import_frames(*(frame(n, mask_png=mask()) for n in (1, 2)))
+    assert (again.imported, again.duplicates, again.masks_added) == (0, 1, 1)
+    assert not (await hospital.coordinator.FindMissingFrames(request)).missing

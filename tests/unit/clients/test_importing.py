@@ -55,6 +55,20 @@ def test_only_masks_of_the_test_side_are_sent_by_default(
         assert client.campaigns.get("few").labeled == 0
 
 
+def test_masks_that_were_left_out_are_added_by_another_import(
+    live: LiveCoordinator, study: list[StudyFrame]
+) -> None:
+    with live.client() as client:
+        import_study(client, "d", study[:20])
+        added = import_study(client, "d", study, labels=Labels.ALL)
+        labeled = list(client.datasets.labeled_frames("d", coordinator_pb2.SPLIT_TRAIN))
+        again = import_study(client, "d", study, labels=Labels.ALL)
+    train = sum(frame.side == "train" for frame in study[:20])
+    assert (added.imported, added.masks_added, added.present) == (12, train, 20 - train)
+    assert len(labeled) == 24
+    assert (again.imported, again.masks_added, again.present) == (0, 0, 32)
+
+
 def test_a_bad_frame_is_refused_with_its_reason_and_the_rest_is_imported(
     live: LiveCoordinator, study: list[StudyFrame], tmp_path: Path
 ) -> None:

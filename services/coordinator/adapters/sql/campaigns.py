@@ -142,6 +142,12 @@ class SqlCampaignStore:
                     f"The campaign is {before.state.value.upper()}; only a DRAFT can be started. "
                     "Resume it if it is held, or create a new campaign."
                 )
+            # An import that adds masks locks this row, too: either sees what the other did.
+            connection.execute(
+                sa.select(datasets.c.name)
+                .where(datasets.c.name == before.config.dataset)
+                .with_for_update()
+            )
             unlabeled = _fill(connection, before, Split.TRAIN, Pool.UNLABELED)
             test = _fill(connection, before, Split.TEST, Pool.TEST)
             if not unlabeled or not test:

@@ -6,8 +6,9 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 
 from services.coordinator.adapters.sql.database import Database
-from services.coordinator.adapters.sql.schema import datasets, frames, patients
+from services.coordinator.adapters.sql.schema import campaigns, datasets, frames, patients
 from services.coordinator.adapters.sql.tokens import cut, read_token
+from services.coordinator.domain.campaign import CampaignState
 from services.coordinator.domain.errors import (
     DatasetNotFound,
     FrameNotFound,
@@ -90,12 +91,19 @@ class SqlDatasetStore:
             rows = connection.execute(query).all()
         return cut(rows, page, scope, item=_dataset, keys=lambda row: (row.name,))
 
-    def find_missing(self, name: str, sha256s: Sequence[str]) -> tuple[str, ...]:
+    def find_missing(
+        self, name: str, sha256s: Sequence[str], *, labeled: bool = False
+    ) -> tuple[str, ...]:
         """See the port."""
         by_id = {sha256: frame_id(name, sha256) for sha256 in sha256s}
         with self._database.reading() as connection:
-            stored = _stored_ids(connection, list(by_id.values()))
-        return tuple(sha256 for sha256 in by_id if by_id[sha256] not in stored)
+            masked = _masked_by_id(connection, list(by_id.values()))
+            wanting = labeled and _takes_masks(connection, name)
+        return tuple(
+            sha256
+            for sha256, identity in by_id.items()
+            if identity not in masked or (wanting and not masked[identity])
+        )
 
     def import_frames(self, name: str, new: Sequence[NewFrame]) -> ImportOutcome:
         """See the port."""
@@ -108,6 +116,7 @@ class SqlDatasetStore:
         return ImportOutcome(
             imported=tuple(row["id"] for row in batch.rows),
             duplicates=batch.duplicates,
+            masks_added=len(batch.masks),
             rejected=tuple(batch.rejected),
             leakage=leakage,
         )
@@ -170,10 +179,15 @@ class _Batch:
         self._new = new
         self.rows: list[dict[str, Any]] = []
         self.duplicates = 0
+        self.masks: dict[str, str] = {}
         self.rejected: list[RejectedFrame] = []
         self._new_patients: dict[str, Split] = {}
         self._ids = [frame_id(dataset.name, frame.sha256) for frame in new]
-        self._seen = _stored_ids(connection, self._ids)
+        masked = _masked_by_id(connection, self._ids)
+        self._seen = set(masked)
+        self._unmasked: set[str] = set()
+        if not all(masked.values()) and _takes_masks(connection, dataset.name):
+            self._unmasked = {identity for identity, has_mask in masked.items() if not has_mask}
         self._names: set[str] = set()
         for part in chunks([frame.name for frame in new]):
             self._names.update(
@@ -198,7 +212,11 @@ class _Batch:
         """Decide on every frame up to the first that leaks, and return that error."""
         for identity, frame in zip(self._ids, self._new, strict=True):
             if identity in self._seen:
-                self.duplicates += 1
+                if frame.mask_ref is not None and identity in self._unmasked:
+                    self._unmasked.remove(identity)
+                    self.masks[identity] = frame.mask_ref
+                else:
+                    self.duplicates += 1
                 continue
             if frame.name in self._names:
                 self.rejected.append(RejectedFrame(frame.name, "NAME_TAKEN", _NAME_TAKEN))
@@ -246,7 +264,14 @@ class _Batch:
         )
 
     def store(self, now: Any) -> None:
-        """Insert patients and frames, and count them."""
+        """Insert patients and frames and count them; add the masks of stored frames."""
+        if self.masks:
+            self._connection.execute(
+                sa.update(frames)
+                .where(frames.c.id == sa.bindparam("of_frame"))
+                .values(mask_ref=sa.bindparam("mask")),
+                [{"of_frame": identity, "mask": mask} for identity, mask in self.masks.items()],
+            )
         if not self.rows:
             return
         if self._new_patients:
@@ -282,13 +307,24 @@ def _read(connection: sa.Connection, name: str, *, lock: bool = False) -> sa.Row
     return row
 
 
-def _stored_ids(connection: sa.Connection, ids: Sequence[str]) -> set[str]:
-    stored: set[str] = set()
+def _masked_by_id(connection: sa.Connection, ids: Sequence[str]) -> dict[str, bool]:
+    """Return whether each stored frame has a mask; without those that are not stored."""
+    masked: dict[str, bool] = {}
     for part in chunks(ids):
-        stored.update(
-            connection.execute(sa.select(frames.c.id).where(frames.c.id.in_(part))).scalars()
-        )
-    return stored
+        query = sa.select(frames.c.id, frames.c.mask_ref.is_not(None)).where(frames.c.id.in_(part))
+        masked.update((row[0], bool(row[1])) for row in connection.execute(query))
+    return masked
+
+
+def _takes_masks(connection: sa.Connection, name: str) -> bool:
+    """Return whether no campaign on the data set has started yet.
+
+    An initial query prefers frames with masks; a mask that came later would make it look wrong.
+    """
+    started = sa.select(campaigns.c.id).where(
+        campaigns.c.dataset == name, campaigns.c.state != CampaignState.DRAFT
+    )
+    return connection.execute(started.limit(1)).one_or_none() is None
 
 
 def _dataset(row: sa.Row[Any]) -> Dataset:

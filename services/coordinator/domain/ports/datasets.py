@@ -46,15 +46,25 @@ class DatasetStore(Protocol):
         """
         ...
 
-    def find_missing(self, name: str, sha256s: Sequence[str]) -> tuple[str, ...]:
-        """Return those hashes that are not stored, in order; all when the data set is unknown."""
+    def find_missing(
+        self, name: str, sha256s: Sequence[str], *, labeled: bool = False
+    ) -> tuple[str, ...]:
+        """Return those hashes that are not stored, in order; all when the data set is unknown.
+
+        Args:
+            name: Of the data set.
+            sha256s: Of image files.
+            labeled: Also those that are stored and would take a mask, see `import_frames`.
+        """
         ...
 
     def import_frames(self, name: str, frames: Sequence[NewFrame]) -> ImportOutcome:
         """Store a batch of frames in one transaction; best in batches of some hundred.
 
         Frames are taken in order. One whose content is stored already (or came earlier in the
-        batch) is a duplicate and changes nothing, whatever else it says. The first frame that would
+        batch) is a duplicate and changes nothing, whatever else it says, but for one thing: a
+        stored frame without a mask takes the one that comes, until the first campaign on the data
+        set has started. From then on its choices rest on what was known. The first frame that would
         put its patient on both sides ends the batch, see `ImportOutcome.leakage`.
 
         Raises:

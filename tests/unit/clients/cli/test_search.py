@@ -156,14 +156,18 @@ def test_what_cannot_be_searched_is_refused_before_anything_is_asked_of_a_servic
     assert json.loads(capsys.readouterr().err)["error"]["reason"] == reason
 
 
-def test_a_data_set_without_train_masks_says_how_to_import_them(
+def test_a_data_set_without_train_masks_says_how_to_add_them(
     echoloop: Command, study_folder: Path
 ) -> None:
     echoloop("import", str(study_folder), "--dataset", "d")
     status, _, err = echoloop("search", "start", "--dataset", "d")
-    assert status == 1
-    assert "--labels all" in err
-    assert "NO_LABELED_FRAMES" in err
+    assert (status, "NO_LABELED_FRAMES" in err) == (1, True)
+    assert "echoloop import FOLDER --dataset d --labels all" in err
+    status, out, err = echoloop("import", str(study_folder), "--dataset", "d", "--labels", "all")
+    assert status == 0, err
+    assert "24 of before have a mask now" in out
+    status, _, err = echoloop("search", "start", "--dataset", "d")
+    assert status == 0, err
 
 
 def test_a_watch_prints_a_line_a_change_or_a_json_value(
