@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
 from clients.report.search_canvas import LIGHT, RAMP, Chart, drawing, quiet
 from clients.report.search_facts import Winners
@@ -71,6 +71,7 @@ def learning_curves(trials: Sequence[pb.Trial], winners: Winners) -> Chart | Non
         figure = Figure(figsize=(_WIDTH, 3.9), layout="constrained", facecolor="none")
         axes: Any = quiet(figure.add_subplot())
         marked = _marked(winners)
+        thin = max(0.4, min(1.0, math.sqrt(60 / len(curves))))
         for step, rung in enumerate(rungs):
             below = rungs[step - 1] if step else 0
             # The last rung also takes what a trial in training has done beyond it.
@@ -80,12 +81,12 @@ def learning_curves(trials: Sequence[pb.Trial], winners: Winners) -> Chart | Non
                 for number, curve in curves.items()
                 if below < longest[number] <= above and number not in marked
             ]
-            strength = (step + 1) / len(rungs)
+            strength = (step + 1) / len(rungs) if len(rungs) > 1 else 0.3
             axes.add_collection(
                 LineCollection(
                     [curve for curve in chosen if len(curve) > 1],
                     colors=_shade(rung, rungs),
-                    linewidths=0.8 + strength,
+                    linewidths=(0.8 + strength) * thin,
                     zorder=2 + step,
                 )
             )
@@ -135,6 +136,7 @@ def _by_trial(axes: Any, trials: Sequence[pb.Trial], ends: Sequence[int], floor:
     rewards = [iou for _, iou, _ in points]
     _points(axes, numbers, rewards, [_shade(epochs, ends) for _, _, epochs in points], floor)
     axes.step(numbers, _running_best(rewards), where="post", color=LIGHT["winner"], linewidth=2.2)
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True))
     axes.set_xlabel("trials, by number")
 
 
@@ -181,7 +183,7 @@ def _marked(winners: Winners) -> dict[int, tuple[str, str]]:
 def _shade(epochs: int, ends: Sequence[int]) -> str:
     """Return the colour of a trial that came so far; ends that are many share colours."""
     reached = sum(end < epochs for end in ends)
-    share = reached / (len(ends) - 1) if len(ends) > 1 else 1.0
+    share = reached / (len(ends) - 1) if len(ends) > 1 else 0.4
     # Not the faintest: a point must show.
     return RAMP[1 + round(min(1.0, share) * (len(RAMP) - 2))]
 
@@ -213,4 +215,5 @@ def _epoch_axis(axes: Any, rungs: Sequence[int], longest: int) -> None:
         axes.set_xlabel("epoch, logarithmic")
     else:
         axes.set_xlim(min(first, 1) - 0.3, last + 0.3)
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=10, integer=True))
         axes.set_xlabel("epoch")

@@ -55,7 +55,9 @@ def parallel_coordinates(trials: Sequence[pb.Trial], winners: Winners) -> Chart 
         marks = _marks(winners)
         # From the worst to the best and then the winners, so that these lie on top.
         order = sorted(range(len(shown)), key=lambda at: (shown[at].number in marks, -at))
-        styles = [marks.get(shown[at].number, (_by_rank(at, len(shown)), 1.1)) for at in order]
+        # Hundreds of lines are thinner, or they would be one surface.
+        width = max(0.35, min(1.1, 1.1 * math.sqrt(60 / len(shown))))
+        styles = [marks.get(shown[at].number, (_by_rank(at, len(shown)), width)) for at in order]
         lines = PathCollection(
             [_line([axis.places[at] for axis in axes]) for at in order],
             facecolors="none",

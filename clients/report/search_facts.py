@@ -121,7 +121,7 @@ def winners_of(job: pb.Job, trials: Sequence[pb.Trial]) -> Winners:
 def cost_of(job: pb.Job, trials: Sequence[pb.Trial]) -> SearchCost:
     """Add up what was spent."""
     epochs = sum(len(trial.epochs) for trial in trials)
-    seconds = sum(trial.seconds for trial in trials if math.isfinite(trial.seconds))
+    seconds = sum(trial.seconds for trial in trials)
     if job.HasField("search"):
         epochs, seconds = job.search.epochs or epochs, job.search.seconds or seconds
     trained = [trial for trial in trials if trial.epochs]

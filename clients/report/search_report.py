@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
@@ -23,6 +23,10 @@ from clients.report.search_tradeoffs import COSTS, front_of, trade_offs
 from echoloop.v1 import trainer_pb2 as pb
 
 __all__ = ["SearchReportFiles", "render_search_report", "write_search_report"]
+
+_ENDED: Final = (pb.JOB_STATE_SUCCEEDED, pb.JOB_STATE_FAILED, pb.JOB_STATE_CANCELLED)
+_SAVING: Final = 1.05
+"""Ratio from which fewer epochs are worth a word."""
 
 # Charts are static SVG: a file that is mailed and printed must not need scripts, and an interactive
 # parallel-coordinates plot would add 4 MB to half a megabyte for what the leaderboard tells anyway.
@@ -102,13 +106,15 @@ def render_search_report(
         state=enum_word(pb.JobState.DESCRIPTOR, job.state).lower(),
         standing=_standing(job),
         tried=_tried(trials),
-        ended=_ended(trials),
+        counts=_counts(trials),
         config=_stated(config) if config is not None else [],
         split=_split(config),
         image_size=job.search.image_size if job.HasField("search") else 0,
         winners=winners,
-        cards=_cards(winners, groups),
+        ended=job.state in _ENDED,
+        cards=_cards(job, winners, groups),
         cost=cost,
+        saved=cost.ratio is not None and cost.ratio >= _SAVING,
         groups=groups,
         halved=any(0 < trial.trained_batch_size < trial.batch_size for trial in trials),
         importance=importance_of(trials),
@@ -141,7 +147,7 @@ def _title(job: pb.Job) -> str:
 def _facts(cost: SearchCost, trials: Sequence[pb.Trial]) -> list[str]:
     """Return the phrases under the title of the picture."""
     facts = [f"{len(trials)} configurations", f"{cost.epochs} epochs", words.duration(cost.seconds)]
-    if cost.ratio is not None:
+    if cost.ratio is not None and cost.ratio >= _SAVING:
         facts.append(f"{cost.ratio:.1f}x fewer epochs than training all to the end")
     return facts
 
@@ -179,7 +185,7 @@ def _plural(count: int, noun: str) -> str:
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
-def _ended(trials: Sequence[pb.Trial]) -> str:
+def _counts(trials: Sequence[pb.Trial]) -> str:
     """Return how many trials ended how."""
     states = [trial.state for trial in trials]
     counted = [
@@ -226,10 +232,10 @@ def _number(value: float) -> str:
     return f"{value:g}" if value else ""
 
 
-def _cards(winners: Winners, groups: Sequence[Group]) -> list[dict[str, Any]]:
+def _cards(job: pb.Job, winners: Winners, groups: Sequence[Group]) -> list[dict[str, Any]]:
     """Return the cards of the winners: the trial, its entry and what it is for."""
     entries = {entry.trial.number: entry for group in groups for entry in group.entries}
-    so_far = "" if winners.final else " so far"
+    so_far = "" if job.state in _ENDED else " so far"
     cards = []
     for trial, kind, title, purpose in (
         (winners.most_accurate, "accurate", f"Most accurate{so_far}", "for segmentation"),

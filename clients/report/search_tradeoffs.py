@@ -16,7 +16,8 @@ __all__ = ["COSTS", "CostAxis", "front_of", "trade_offs"]
 
 _WIDTH: Final = 10.4
 _LOG_FROM: Final = 6.0
-_MOST_NAMES: Final = 6
+_ROOM: Final = (0.085, 0.09)
+"""Width and height of a number, as shares of its panel."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,10 +62,10 @@ def trade_offs(trials: Sequence[pb.Trial]) -> Chart | None:
     with drawing():
         figure = Figure(figsize=(_WIDTH, 3.7), layout="constrained", facecolor="none")
         panels = figure.subplots(1, len(costs), sharey=True, squeeze=False)[0]
-        for axes, cost in zip(panels, costs, strict=True):
-            _panel(quiet(axes), trials, cost)
         panels[0].set_ylabel("IoU on the reward split")
         panels[0].set_ylim(*_limits(trials))
+        for axes, cost in zip(panels, costs, strict=True):
+            _panel(quiet(axes), trials, cost)
         panels[0].yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g} %"))
         panels[-1].legend(
             frameon=False, loc="lower right", bbox_to_anchor=(1.01, 1.0), fontsize=8.5, ncols=3,
@@ -103,10 +104,22 @@ def _panel(axes: Any, trials: Sequence[pb.Trial], cost: CostAxis) -> None:
     values = [value for value, _ in (*complete, *partial)]
     _cost_axis(axes, values)
     axes.set_xlabel(cost.title)
-    for trial, point in list(zip(front, line, strict=True))[-_MOST_NAMES:]:
+    _number(axes, front, line)
+
+
+def _number(axes: Any, front: Sequence[pb.Trial], line: Sequence[tuple[float, float]]) -> None:
+    """Write the numbers of a front's trials at their points, as far as they have room."""
+    taken: list[tuple[float, float]] = []
+    # The most accurate first: it must not be the one that is left out.
+    for trial, point in reversed(list(zip(front, line, strict=True))):
+        x, y = (axes.transScale + axes.transLimits).transform(point)
+        if any(abs(x - other) < _ROOM[0] and abs(y - above) < _ROOM[1] for other, above in taken):
+            continue
+        taken.append((x, y))
         axes.annotate(
             f"#{trial.number}", point, xytext=(0, 8), textcoords="offset points", ha="center",
             color=LIGHT["winner"], fontsize=9, fontweight="bold", zorder=5,
+            bbox={"facecolor": LIGHT["paper"], "edgecolor": "none", "alpha": 0.75, "pad": 0.4},
         )  # fmt: skip
 
 
@@ -138,6 +151,6 @@ def _limits(trials: Sequence[pb.Trial]) -> tuple[float, float]:
         if trial.state == pb.TRIAL_STATE_COMPLETE and trial.number in rewards
     ]
     best, worst = max(rewards.values()), min(complete)
-    low = max(min(rewards.values()), min(worst, best - 4.0) - 1.5 * (best - worst) - 4.0)
+    low = max(min(rewards.values()), min(worst, best - 4.0) - max(3.0, 0.3 * (best - worst)))
     margin = max(0.4, (best - low) * 0.08)
     return low - margin, best + 1.8 * margin

@@ -169,6 +169,19 @@ def test_a_running_search_shows_who_leads_and_who_has_not_begun() -> None:
     assert "no trial is complete yet" in page.text
 
 
+def test_a_search_that_trained_everything_to_the_end_claims_no_saving() -> None:
+    trials = [_configured(number) for number in range(2)]
+    for trial in trials:
+        train(trial, [0.5, 0.6])
+        trial.state = pb.TRIAL_STATE_COMPLETE
+    job = _running(trials)
+    job.state = pb.JOB_STATE_CANCELLED
+    page = read_page(render_search_report(job, trials))
+    assert "would have been those of all 2 to epoch 2" in page.text
+    assert "fewer" not in page.text
+    assert "the search ended before it chose" in page.text
+
+
 def test_when_every_trial_failed_the_report_says_why() -> None:
     trials = [_configured(number) for number in range(5)]
     for trial in trials:
