@@ -1,6 +1,7 @@
 """Batches of augmented frames, a pure function of seed and epoch."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import torch
@@ -25,9 +26,11 @@ class EpochBatches:
     the same train faster. Where the frames do not fill the last batch (or the spec wants more
     steps), a further random order of the frames continues it.
 
-    Iterating yields (images uint8 [B, 1, s, s], masks float32 [B, 1, s, s] of 0 and 1). Frames are
-    augmented in the training process: a frame costs less than a millisecond of several tens that a
-    training step spends on it, and worker processes would cost seconds to start and memory.
+    Iterating yields (images uint8 [B, 1, s, s], masks float32 [B, 1, s, s] of 0 and 1). While the
+    network computes on a batch, a thread makes the next one: augmenting a frame takes a tenth of a
+    millisecond, a hundredth of a training step on a CPU but as long as one on a GPU. Worker
+    processes would cost seconds to start, and memory. One thread makes all batches in their order,
+    so what it makes depends on nothing but seed and epoch; it ends with the iteration.
     """
 
     def __init__(self, frames: FrameCache, spec: TrainingSpec, epoch: int) -> None:
@@ -39,6 +42,14 @@ class EpochBatches:
         return steps_per_epoch(self._spec, len(self._frames))
 
     def __iter__(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        batches = self._batches()
+        with ThreadPoolExecutor(max_workers=1, thread_name_prefix="batches") as thread:
+            upcoming = thread.submit(next, batches, None)
+            while (batch := upcoming.result()) is not None:
+                upcoming = thread.submit(next, batches, None)
+                yield batch
+
+    def _batches(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         rng = np.random.default_rng([self._spec.seed, self._epoch])
         augment = Augmenter(self._spec.augmentation, seed=int(rng.integers(2**31)))
         batch_size = self._spec.batch_size
@@ -51,5 +62,6 @@ class EpochBatches:
                 for row in order[start : start + batch_size]
             ]
             images = torch.from_numpy(np.stack([image for image, _ in varied]))[:, None]
-            masks = torch.from_numpy(np.stack([mask for _, mask in varied]))[:, None]
-            yield images, masks.to(torch.float32)
+            # Not by torch: in this thread it would start a pool of its own beside the training's.
+            coverage = np.stack([mask for _, mask in varied]).astype(np.float32)
+            yield images, torch.from_numpy(coverage)[:, None]
