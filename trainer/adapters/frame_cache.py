@@ -6,6 +6,7 @@ not fit in memory: the operating system pages the arrays in and out.
 
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -75,6 +76,7 @@ class FrameCache:
         Raises:
             EmptyDataSet: There is no frame.
             UnreadableFrame: An image or a mask cannot be decoded; names the frame.
+            OSError: There is no room on the disk.
         """
         if not sources:
             raise EmptyDataSet("Training needs at least one labeled frame.")
@@ -82,8 +84,7 @@ class FrameCache:
         shutil.rmtree(building, ignore_errors=True)
         building.mkdir(parents=True)
         shape = (len(sources), image_size, image_size)
-        images = open_memmap(building / _IMAGES, mode="w+", dtype=np.uint8, shape=shape)
-        masks = open_memmap(building / _MASKS, mode="w+", dtype=np.uint8, shape=shape)
+        images, masks = _new_array(building / _IMAGES, shape), _new_array(building / _MASKS, shape)
         digest = hashlib.sha256(str(image_size).encode())
         for row, source in enumerate(sources):
             images[row], masks[row] = _read(source, image_size)
@@ -109,6 +110,17 @@ class FrameCache:
             np.load(directory / _MASKS, mmap_mode="r"),
             index["digest"],
         )
+
+
+def _new_array(path: Path, shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    """Map a new file whose room on the disk is taken now.
+
+    Without that the file has holes, and filling one on a full disk ends the process by SIGBUS.
+    """
+    array = open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
+    with path.open("r+b") as file:
+        os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+    return array
 
 
 def _read(source: FrameSource, image_size: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:

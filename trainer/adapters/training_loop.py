@@ -122,8 +122,12 @@ class _EpochEnd(Callback):
         cast("TrainingModule", pl_module).finish_epoch()
         self._before_checkpoint(done)
         partial = self._checkpoint.with_name(self._checkpoint.name + ".partial")
-        with _telling_a_full_disk():
-            trainer.save_checkpoint(partial)
+        try:
+            with _telling_a_full_disk():
+                trainer.save_checkpoint(partial)
+        except DiskFull:
+            partial.unlink(missing_ok=True)  # what cannot be used shall not hold the room
+            raise
         os.replace(partial, self._checkpoint)  # noqa: PTH105  # atomic, replaces the last epoch's
         self._after_epoch(done)
 

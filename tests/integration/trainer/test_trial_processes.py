@@ -3,7 +3,9 @@
 import asyncio
 import os
 import resource
+import shutil
 import signal
+import subprocess
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -174,6 +176,19 @@ def small_files(size: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
+@contextmanager
+def small_disk(folder: Path, size: str) -> Iterator[None]:
+    """Mount a file system of that size, where that is permitted."""
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)]
+    if shutil.which("mount") is None or subprocess.run(mount, check=False).returncode:
+        pytest.skip("file systems cannot be mounted here")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
 async def test_a_full_disk_is_told_from_a_crash_and_leaves_the_checkpoint_before(
     bench: Bench,
 ) -> None:
@@ -188,6 +203,18 @@ async def test_no_room_for_the_frames_is_a_full_disk_too(bench: Bench) -> None:
     spec = bench.spec()
     with small_files(10_000), pytest.raises(JobFailed) as caught:
         await bench.train(spec, trial(spec, 1))
+    assert caught.value.reason == "DISK_FULL"
+
+
+@pytest.mark.parametrize("room", ["100k", "4m"], ids=["frames", "checkpoint"])
+async def test_a_disk_that_is_really_full_is_told_from_a_crash(bench: Bench, room: str) -> None:
+    spec = bench.spec()
+    with small_disk(bench.folder / "jobs", room):
+        with pytest.raises(JobFailed) as caught:
+            await bench.train(spec, trial(spec, 1))
+        left = [entry.name for entry in bench.trial_folder.rglob("*.partial")]
+        bench.workers.forget_search(JOB)
+    assert left == []
     assert caught.value.reason == "DISK_FULL"
 
 
