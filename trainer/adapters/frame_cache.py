@@ -11,6 +11,7 @@ import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.lib.format import open_memmap
@@ -112,12 +113,14 @@ class FrameCache:
         )
 
 
-def _new_array(path: Path, shape: tuple[int, ...]) -> NDArray[np.uint8]:
+def _new_array(path: Path, shape: tuple[int, ...]) -> "np.memmap[Any, np.dtype[np.uint8]]":
     """Map a new file whose room on the disk is taken now.
 
     Without that the file has holes, and filling one on a full disk ends the process by SIGBUS.
     """
-    array = open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
+    array: np.memmap[Any, np.dtype[np.uint8]] = open_memmap(
+        path, mode="w+", dtype=np.uint8, shape=shape
+    )
     with path.open("r+b") as file:
         os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
     return array

@@ -4,7 +4,9 @@ import asyncio
 import os
 import signal
 import socket
-from collections.abc import Iterator
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,6 +17,8 @@ from services.platform.blobs import BlobStore
 from services.platform.errors import UnavailableError
 from services.platform.fake_triton import serve_fake_triton
 from tests.integration.trainer.ellipses import store_ellipses
+from trainer.adapters.job_folder import DISK_FULL_STATUS, JobFolder, Outcome, WorkOrder
+from trainer.adapters.worker_pool import WorkerPool, succeeded
 from trainer.adapters.worker_process import WorkerOptions, WorkerProcesses
 from trainer.adapters.worker_start import PlainStarter
 from trainer.domain.specs import ModelSpec, TrainingSpec
@@ -123,6 +127,70 @@ async def test_a_killed_worker_is_a_crash(tmp_path: Path, silent_port: str) -> N
     os.kill(made.pid(JOB.id) or 0, signal.SIGKILL)
     with pytest.raises(WorkerCrashed, match="memory"):
         await run
+
+
+def test_a_worker_without_room_for_its_outcome_says_so_by_its_status(tmp_path: Path) -> None:
+    folder = JobFolder(tmp_path / "job")
+    spec = EvaluationSpec(VERSION, (LabeledFrame("f1", "bad", "bad"),))
+    folder.prepare(WorkOrder(JobKind.EVALUATION, spec, str(tmp_path / "blobs"), "127.0.0.1:1", 1))
+    ended = subprocess.run(
+        ["sh", "-c", f'ulimit -f 0; "{sys.executable}" -m trainer.worker "{folder.path}" $$'],
+        stderr=subprocess.PIPE,
+        check=False,
+    )
+    assert ended.returncode == DISK_FULL_STATUS, ended.stderr
+    assert folder.outcome() is None
+
+
+class EndedWorker:
+    """A worker that has ended with a status and without a report."""
+
+    pid = 0
+
+    def __init__(self, status: int) -> None:
+        self.ended = asyncio.get_running_loop().create_future()
+        self.ended.set_result(status)
+
+    async def reports(self) -> AsyncIterator[bytes]:
+        nothing: tuple[bytes, ...] = ()
+        for line in nothing:
+            yield line
+
+    def terminate(self) -> None:
+        raise AssertionError
+
+    kill = terminate
+
+
+class EndedWorkers:
+    """A `Starter` of such workers."""
+
+    def __init__(self, status: int) -> None:
+        self._status = status
+
+    async def start(self, folder: JobFolder, **options: object) -> EndedWorker:
+        return EndedWorker(self._status)
+
+    async def close(self) -> None:
+        pass
+
+
+async def test_that_status_is_a_full_disk_and_any_other_a_crash(tmp_path: Path) -> None:
+    async def ignore(line: bytes) -> None:
+        raise AssertionError
+
+    async def run(status: int) -> Outcome:
+        pool = WorkerPool(EndedWorkers(status), grace_s=1.0)
+        folder = JobFolder(tmp_path)
+        return await pool.run("job", folder, ignore, asyncio.Event(), trains=False)
+
+    with pytest.raises(JobFailed, match="full") as caught:
+        succeeded(await run(DISK_FULL_STATUS))
+    assert caught.value.reason == "DISK_FULL"
+    with pytest.raises(WorkerCrashed, match="status 1"):
+        await run(1)
+    with pytest.raises(WorkerCrashed, match="SIGSEGV"):
+        await run(-signal.SIGSEGV)
 
 
 async def test_a_worker_ends_when_it_is_asked_to(tmp_path: Path, silent_port: str) -> None:
