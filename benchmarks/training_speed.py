@@ -1,0 +1,460 @@
+"""How much of a training epoch is not network, and how fast is it against a plain PyTorch loop?
+
+    python -m benchmarks.training_speed [--data FOLDER] [--encoder E --decoder D] [--image-size 128]
+                                        [--batch-size 4] [--threads 1] [--frames 96] [--rounds 5]
+                                        [--variants]
+
+The claim: at most 10 % of an epoch passes outside of forward and backward.
+
+How it is taken. FOLDER holds a study as CAMUS is delivered (`images/`, `masks/`, `index.csv`);
+without one, synthetic frames are drawn. Two ways to train the same network, from the same random
+weights, with the same loss, on the same frames, as many steps an epoch and the same batch size:
+
+- `ours`: the loop that every training of the trainer runs (`training_loop.fit`), with a spec of the
+  architecture search, which also averages its weights and writes a checkpoint after every epoch.
+- `plain`: what one writes first: a Dataset that reads and decodes the PNGs, resizes and applies the
+  same albumentations, a DataLoader, float32 in NCHW, AdamW as it comes. Once with
+  num_workers=0 and once with 2 persistent workers; the ratio is against the better of the two.
+
+After each epoch of `ours` one of either `plain` runs in the same process; the first of each is
+warm-up. Ratios are medians over the rounds, so that what else the machine does falls on all three.
+An epoch of `ours` lasts from the end of one report to the next, so nothing between epochs is left
+out. `forward` is network and loss; `backward` is backward; `waiting` is for the next batch;
+`optimizer`, `averaging` and `checkpoint` are what they say; `rest` is all else: metrics, Lightning,
+schedules. `cpu_ratio` compares processor time (with that of the DataLoader's workers), which says
+more than wall time where other work shares the machine.
+
+--variants measures single steps with float32, bfloat16 and torch.compile in turn, and how long
+compiling takes. What it said is under `FINDINGS`.
+"""
+
+import argparse
+import copy
+import os
+import resource
+import statistics
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import cv2
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from benchmarks.results import machine, write_result
+from clients.study_folder import StudyFrame, read_mask, read_study
+from clients.synthetic import StudySize, write_study
+from services.platform.masks import encode_mask_png
+from trainer.adapters import training_module
+from trainer.adapters.augmentations import Augmenter
+from trainer.adapters.frame_cache import FrameCache, FrameSource
+from trainer.adapters.smp_models import build_network
+from trainer.adapters.training_loop import fit
+from trainer.adapters.training_module import TrainingModule, segmentation_loss
+from trainer.domain.specs import AugmentationPreset, ModelSpec, Schedule, TrainingSpec
+
+TARGET = 0.10
+NETWORKS = (("Linknet", "resnet18"), ("Unet", "resnet34"))
+PARTS = ("forward", "backward", "waiting", "optimizer", "averaging", "checkpoint", "rest")
+WAYS = ("ours", "plain_0", "plain_2")
+
+FINDINGS = {
+    "torch.compile": "see --variants",
+}
+
+
+@dataclass
+class Clock:
+    """Adds up the seconds of parts; a part does not count those it contains."""
+
+    seconds: defaultdict[str, float] = field(default_factory=partial(defaultdict, float))
+    _running: list[str] = field(default_factory=list)
+    _since: float = 0.0
+
+    @contextmanager
+    def part(self, name: str) -> Iterator[None]:
+        """Count what runs inside."""
+        self.enter(name)
+        try:
+            yield
+        finally:
+            self.leave()
+
+    def enter(self, name: str) -> None:
+        """Begin a part."""
+        self._settle()
+        self._running.append(name)
+
+    def leave(self) -> None:
+        """End the part that began last."""
+        self._settle()
+        self._running.pop()
+
+    def take(self) -> defaultdict[str, float]:
+        """Return what was counted and begin anew."""
+        seconds, self.seconds = self.seconds, defaultdict(float)
+        return seconds
+
+    def _settle(self) -> None:
+        now = time.perf_counter()
+        if self._running:
+            self.seconds[self._running[-1]] += now - self._since
+        self._since = now
+
+
+class TimedModule(TrainingModule):
+    """The module that is trained, with a clock at every part of a step."""
+
+    def __init__(self, spec: TrainingSpec, data: FrameCache, clock: Clock) -> None:
+        super().__init__(spec, data, warm_start=None)
+        self._clock = clock
+        self.network.register_forward_pre_hook(lambda *_: clock.enter("forward"))
+        self.network.register_forward_hook(lambda *_: clock.leave())
+
+    def train_dataloader(self) -> Any:
+        """The epoch's batches, timed."""
+        return TimedBatches(super().train_dataloader(), self._clock)
+
+    def backward(self, loss: torch.Tensor, *args: Any, **kwargs: Any) -> None:
+        """Backward, timed."""
+        with self._clock.part("backward"):
+            super().backward(loss, *args, **kwargs)
+
+    def optimizer_step(
+        self, epoch: int, batch_idx: int, optimizer: Any, optimizer_closure: Any = None
+    ) -> None:
+        """The optimizer's step, timed without the forward and backward that it calls."""
+
+        def closure() -> Any:
+            with self._clock.part("rest"):  # without the forward and backward inside
+                return optimizer_closure()
+
+        with self._clock.part("optimizer"):
+            super().optimizer_step(epoch, batch_idx, optimizer, closure)
+
+    def on_train_batch_end(self, *args: Any) -> None:
+        """Averaging, timed."""
+        with self._clock.part("averaging"):
+            super().on_train_batch_end(*args)
+
+
+class TimedBatches:
+    """Batches of an epoch, with a clock at the wait for each."""
+
+    def __init__(self, batches: Any, clock: Clock) -> None:
+        self._batches = batches
+        self._clock = clock
+
+    def __len__(self) -> int:
+        return len(self._batches)
+
+    def __iter__(self) -> Iterator[Any]:
+        with self._clock.part("waiting"):
+            batches = iter(self._batches)
+        while True:
+            with self._clock.part("waiting"):
+                batch = next(batches, None)
+            if batch is None:
+                return
+            yield batch
+
+
+class PngFrames(Dataset[tuple[torch.Tensor, torch.Tensor]]):
+    """Frames read, decoded, resized and augmented anew in every epoch."""
+
+    def __init__(self, study: list[StudyFrame], size: int, preset: AugmentationPreset) -> None:
+        self._study = study
+        self._size = (size, size)
+        self._augment = Augmenter(preset, seed=0)
+
+    def __len__(self) -> int:
+        return len(self._study)
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
+        frame = self._study[index]
+        image = cv2.imread(str(frame.image), cv2.IMREAD_GRAYSCALE)
+        labels = cv2.imread(str(frame.mask), cv2.IMREAD_UNCHANGED)
+        assert image is not None
+        assert labels is not None
+        mask = (labels == 1).astype(np.uint8)
+        image = cv2.resize(image, self._size, interpolation=cv2.INTER_AREA)
+        mask = cv2.resize(mask, self._size, interpolation=cv2.INTER_NEAREST)
+        varied, varied_mask = self._augment(
+            np.asarray(image, dtype=np.uint8), np.asarray(mask, dtype=np.uint8)
+        )
+        return (
+            torch.from_numpy(varied.astype(np.float32))[None],  # the network scales it to [0, 1]
+            torch.from_numpy(varied_mask.astype(np.float32))[None],
+        )
+
+
+class PlainLoop:
+    """Training as one writes it first."""
+
+    def __init__(self, study: list[StudyFrame], spec: TrainingSpec, workers: int) -> None:
+        torch.manual_seed(spec.seed)
+        self._network = build_network(spec.model, spec.dropout, spec.image_size).train()
+        self._optimizer = torch.optim.AdamW(
+            self._network.parameters(), lr=spec.learning_rate, weight_decay=spec.weight_decay
+        )
+        self._loader = DataLoader(
+            PngFrames(study, spec.image_size, spec.augmentation),
+            batch_size=spec.batch_size,
+            shuffle=True,
+            num_workers=workers,
+            persistent_workers=workers > 0,
+        )
+
+    def epoch(self) -> float:
+        """Train an epoch and return its mean loss."""
+        total = 0.0
+        for images, masks in self._loader:
+            self._optimizer.zero_grad()
+            loss = segmentation_loss(self._network(images), masks)
+            loss.backward()  # type: ignore[no-untyped-call]
+            self._optimizer.step()
+            total += loss.item()
+        return total / len(self._loader)
+
+
+def processor_seconds(children: dict[int, float]) -> float:
+    """Return the processor time of this process and of the DataLoader's workers."""
+    ticks = os.sysconf("SC_CLK_TCK")
+    for task in Path("/proc/self/task").iterdir():
+        for child in (task / "children").read_text().split():
+            fields = Path("/proc", child, "stat").read_text().rpartition(")")[2].split()
+            children[int(child)] = (int(fields[11]) + int(fields[12])) / ticks
+    own = resource.getrusage(resource.RUSAGE_SELF)
+    return own.ru_utime + own.ru_stime + sum(children.values())
+
+
+class Rounds:
+    """An epoch of each way, in turn; every number of each.
+
+    Attributes:
+        rounds: For each round, seconds and processor seconds of each way, and parts of `ours`.
+    """
+
+    def __init__(self, study: list[StudyFrame], spec: TrainingSpec, clock: Clock) -> None:
+        self.rounds: list[dict[str, float]] = []
+        self.losses: dict[str, float] = {}
+        self._plain = {f"plain_{workers}": PlainLoop(study, spec, workers) for workers in (0, 2)}
+        self._clock = clock
+        self._children: dict[int, float] = {}
+        self._start()
+
+    def after_epoch(self, done: int) -> None:
+        """Note the epoch of `ours` and run one of each plain way."""
+        numbers = {"ours_s": time.perf_counter() - self._started}
+        numbers["ours_cpu_s"] = processor_seconds(self._children) - self._cpu
+        self._clock.leave()  # the checkpoint
+        parts = self._clock.take()
+        parts["rest"] += numbers["ours_s"] - sum(parts.values())
+        numbers |= {f"{name}_s": parts[name] for name in PARTS}
+        for name, loop in self._plain.items():
+            self._start()
+            self.losses[name] = loop.epoch()
+            numbers[f"{name}_s"] = time.perf_counter() - self._started
+            numbers[f"{name}_cpu_s"] = processor_seconds(self._children) - self._cpu
+        if done > 1:
+            self.rounds.append(numbers)
+        print("  ".join(f"{k} {v:.2f}" for k, v in numbers.items()), file=sys.stderr)
+        self._clock.take()
+        self._start()
+
+    def _start(self) -> None:
+        self._cpu = processor_seconds(self._children)
+        self._started = time.perf_counter()
+
+
+def measure(
+    study: list[StudyFrame], spec: TrainingSpec, arguments: argparse.Namespace
+) -> dict[str, object]:
+    """Compare one network with one augmentation."""
+    clock = Clock()
+    with tempfile.TemporaryDirectory() as folder:
+        started = time.perf_counter()
+        data = FrameCache.build(Path(folder, "frames"), spec.image_size, sources(study))
+        build_s = time.perf_counter() - started
+        module = TimedModule(spec, data, clock)
+        torch.set_num_threads(arguments.threads)
+        cv2.setNumThreads(arguments.threads)
+        rounds = Rounds(study, spec, clock)
+
+        def timed_loss(logits: torch.Tensor, masks: torch.Tensor) -> torch.Tensor:
+            with clock.part("forward"):
+                return segmentation_loss(logits, masks)
+
+        with mock.patch.object(training_module, "segmentation_loss", timed_loss):
+            fit(
+                module,
+                Path(folder, "output"),
+                arguments.rounds + 1,
+                rounds.after_epoch,
+                before_checkpoint=lambda _: clock.enter("checkpoint"),
+                num_threads=arguments.threads,
+            )
+    return {
+        "network": str(spec.model),
+        "augmentation": str(spec.augmentation),
+        "cache_ms_per_frame": 1e3 * build_s / len(study),
+        **summarize(rounds.rounds, len(study)),
+        "losses_after_last_epoch": {"ours": module.loss, **rounds.losses},
+        "rounds": rounds.rounds,
+    }
+
+
+def sources(study: list[StudyFrame]) -> list[FrameSource]:
+    """Return the frames as a job gets them."""
+
+    def mask_png(path: Path) -> bytes:
+        return encode_mask_png(read_mask(path))
+
+    return [
+        FrameSource(frame.name, frame.image.read_bytes, partial(mask_png, frame.mask))
+        for frame in study
+        if frame.mask is not None
+    ]
+
+
+def summarize(rounds: list[dict[str, float]], n_frames: int) -> dict[str, object]:
+    """Return shares and ratios as medians over the rounds."""
+
+    def median(of: Callable[[dict[str, float]], float]) -> float:
+        return round(statistics.median(of(numbers) for numbers in rounds), 4)
+
+    def best(numbers: dict[str, float], what: str) -> float:
+        return min(numbers[f"plain_0_{what}"], numbers[f"plain_2_{what}"])
+
+    return {
+        "share_outside_forward_backward": median(
+            lambda r: 1.0 - (r["forward_s"] + r["backward_s"]) / r["ours_s"]
+        ),
+        "target": TARGET,
+        "shares": {
+            name: median(lambda r, name=name: r[f"{name}_s"] / r["ours_s"])  # type: ignore[misc]
+            for name in PARTS
+        },
+        "frames_per_s": {
+            way: median(lambda r, way=way: n_frames / r[f"{way}_s"])  # type: ignore[misc]
+            for way in WAYS
+        },
+        "ratio": median(lambda r: best(r, "s") / r["ours_s"]),
+        "cpu_ratio": median(lambda r: best(r, "cpu_s") / r["ours_cpu_s"]),
+        "cpu_ms_per_frame": {
+            way: median(lambda r, way=way: 1e3 * r[f"{way}_cpu_s"] / n_frames)  # type: ignore[misc]
+            for way in WAYS
+        },
+    }
+
+
+def step_variants(spec: TrainingSpec, rounds: int) -> dict[str, object]:
+    """Return milliseconds of wall and processor time of a step, and seconds of compiling."""
+    size = (spec.batch_size, 1, spec.image_size, spec.image_size)
+    images = torch.randint(0, 256, size, dtype=torch.uint8)
+    masks = (torch.rand(size) > 0.9).float()
+    network = build_network(spec.model, None, spec.image_size).train()
+    last = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    variants: dict[str, tuple[Any, bool]] = {
+        "float32": (last, False),
+        "bfloat16": (copy.deepcopy(last), True),
+        "float32_compiled": (torch.compile(copy.deepcopy(last)), False),
+        "bfloat16_compiled": (torch.compile(copy.deepcopy(last)), True),
+    }
+    times: dict[str, list[tuple[float, float]]] = {name: [] for name in variants}
+    for _ in range(rounds + 1):
+        for name, (model, mixed) in variants.items():
+            started, cpu = time.perf_counter(), time.process_time()
+            with torch.autocast("cpu", torch.bfloat16) if mixed else nullcontext():
+                logits = model(images)
+            segmentation_loss(logits.float(), masks).backward()  # type: ignore[no-untyped-call]
+            model.zero_grad()
+            times[name].append((time.perf_counter() - started, time.process_time() - cpu))
+            print(name, times[name][-1], file=sys.stderr)
+    return {
+        name: {
+            "first_step_s": round(values[0][0], 2),
+            "step_ms": round(1e3 * statistics.median(wall for wall, _ in values[1:]), 2),
+            "step_cpu_ms": round(1e3 * statistics.median(cpu for _, cpu in values[1:]), 2),
+        }
+        for name, values in times.items()
+    }
+
+
+def read_frames(folder: Path, count: int, batch_size: int) -> list[StudyFrame]:
+    """Return the first frames that have masks."""
+    study = [frame for frame in read_study(folder) if frame.mask is not None]
+    study = study[: min(len(study), count) // batch_size * batch_size]  # equal steps on all sides
+    if not study:
+        raise SystemExit(f"{folder} holds too few frames with a mask.")
+    return study
+
+
+def main() -> None:
+    """Run the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--data", type=Path, help="a study in CAMUS's form; else synthetic")
+    parser.add_argument("--decoder")
+    parser.add_argument("--encoder")
+    parser.add_argument("--image-size", type=int, default=128)
+    parser.add_argument("--batch-size", type=int, default=4)
+    parser.add_argument("--threads", type=int, default=machine()["processors"])
+    parser.add_argument("--frames", type=int, default=96, help="in an epoch")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--variants", action="store_true", help="also measure single steps")
+    arguments = parser.parse_args()
+    networks = [
+        (arguments.decoder or decoder, arguments.encoder or encoder)
+        for decoder, encoder in (NETWORKS[:1] if arguments.encoder else NETWORKS)
+    ]
+    before = machine()
+    cases, variants = [], {}
+    with tempfile.TemporaryDirectory() as folder:
+        if arguments.data is None:
+            write_study(Path(folder), StudySize(patients=-(-arguments.frames // 4)))
+        study = read_frames(arguments.data or Path(folder), arguments.frames, arguments.batch_size)
+        for decoder, encoder in networks:
+            spec = TrainingSpec(
+                ModelSpec(decoder, encoder),
+                image_size=arguments.image_size,
+                batch_size=arguments.batch_size,
+                epochs=arguments.rounds + 1,
+                schedule=Schedule.CONSTANT,
+                averaging=True,
+            )
+            for preset in (AugmentationPreset.LIGHT, AugmentationPreset.DOCUMENT):
+                case = measure(study, replace(spec, augmentation=preset), arguments)
+                cases.append(case)
+                print(
+                    f"{case['network']}, {preset}: {case['share_outside_forward_backward']:.1%} "
+                    f"outside forward and backward (target {TARGET:.0%}); "
+                    f"{case['ratio']:.2f} times the frames a second of a plain loop, "
+                    f"{case['cpu_ratio']:.2f} in processor time"
+                )
+            if arguments.variants:
+                variants[str(spec.model)] = step_variants(spec, arguments.rounds)
+    settings = {**vars(arguments), "data": arguments.data.name if arguments.data else "synthetic"}
+    path = write_result(
+        "training_speed",
+        {
+            "benchmark": "training_speed",
+            "settings": settings,
+            "machine": before,
+            "cases": cases,
+            "step_variants": variants,
+        },
+    )
+    print(path.name)
+
+
+if __name__ == "__main__":
+    main()
