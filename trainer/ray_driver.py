@@ -34,8 +34,9 @@ from trainer.adapters.worker_host import FolderNotShared, Message, WorkerHost
 __all__ = ["main"]
 
 NAMESPACE: Final = "echoloop"
-_NODE_DEATH_TIMEOUT_S: Final = 60.0
-"""Ray calls a silent machine dead after about 25 s with its default settings."""
+_NODE_DEATH_TIMEOUT_S: Final = 120.0
+"""Ray calls a machine dead after five failed health checks. With its default settings that is 15 s
+where connections are refused, and about a minute where nothing answers at all."""
 
 _POLL_S: Final = 0.25
 
@@ -127,9 +128,12 @@ class RayDriver:
             }
         # Unreachable may still mean alive; a host that Ray calls dead died with its machine or not.
         patience_s = _NODE_DEATH_TIMEOUT_S if isinstance(error, ActorUnavailableError) else 0.0
-        if await _is_dead(node, patience_s):
-            return {"lost": "The node of the Ray cluster that the worker ran on went away."}
-        return {"ended": -signal.SIGKILL}
+        deadline = asyncio.get_running_loop().time() + patience_s
+        while not await _is_dead(node):
+            if worker in self._ended_by or asyncio.get_running_loop().time() >= deadline:
+                return {"ended": -self._ended_by.get(worker, signal.SIGKILL)}
+            await asyncio.sleep(_POLL_S)
+        return {"lost": "The node of the Ray cluster that the worker ran on went away."}
 
     def _signal(self, worker: int, number: signal.Signals) -> None:
         import ray  # noqa: PLC0415
@@ -174,18 +178,12 @@ class _PlacedHost(WorkerHost):
         super().__init__(ray.get_runtime_context().get_node_id())
 
 
-async def _is_dead(node: str, patience_s: float) -> bool:
-    """Say whether Ray calls a machine dead, now or within some time."""
+async def _is_dead(node: str) -> bool:
+    """Say whether Ray calls a machine dead."""
     import ray  # noqa: PLC0415
 
-    deadline = asyncio.get_running_loop().time() + patience_s
-    while True:
-        nodes = await asyncio.to_thread(ray.nodes)
-        if not any(each["NodeID"] == node and each["Alive"] for each in nodes):
-            return True
-        if asyncio.get_running_loop().time() >= deadline:
-            return False
-        await asyncio.sleep(_POLL_S)
+    nodes = await asyncio.to_thread(ray.nodes)
+    return not any(each["NodeID"] == node and each["Alive"] for each in nodes)
 
 
 async def _serve(say: Callable[[Message], None]) -> None:

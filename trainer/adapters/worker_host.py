@@ -66,8 +66,9 @@ class WorkerHost:
             )
         yield {"started": process.pid, "node": self._node}
         assert process.stdout is not None  # opened as a pipe
-        for line in process.stdout:
-            yield {"report": line.decode(errors="replace")}
+        with process.stdout as reports:
+            for line in reports:
+                yield {"report": line.decode(errors="replace")}
         yield {"ended": process.wait()}
 
     def signal(self, number: int) -> None:
