@@ -16,13 +16,13 @@ weights, with the same loss, on the same frames, as many steps an epoch and the 
   same albumentations, a DataLoader, float32 in NCHW, AdamW as it comes. Once with
   num_workers=0 and once with 2 persistent workers; the ratio is against the better of the two.
 
-After each epoch of `ours` one of either `plain` runs in the same process; the first of each is
-warm-up. Ratios are medians over the rounds, so that what else the machine does falls on all three.
-An epoch of `ours` lasts from the end of one report to the next, so nothing between epochs is left
-out. `forward` is network and loss; `backward` is backward; `waiting` is for the next batch;
-`optimizer`, `averaging` and `checkpoint` are what they say; `rest` is all else: metrics, Lightning,
-schedules. `cpu_ratio` compares processor time (with that of the DataLoader's workers), which says
-more than wall time where other work shares the machine.
+After each epoch of `ours` one of either `plain` runs, in a process of its own that waits meanwhile;
+the first of each is warm-up. Ratios are medians over the rounds, so that what else the machine does
+falls on all three. An epoch of `ours` lasts from the end of one report to the next, so nothing
+between epochs is left out. `forward` is network and loss; `backward` is backward; `waiting` is for
+the next batch; `optimizer`, `averaging` and `checkpoint` are what they say; `rest` is all else:
+metrics, Lightning, schedules. `cpu_ratio` compares processor time (with that of the DataLoader's
+workers), which says more than wall time where other work shares the machine.
 
 --variants measures single steps with float32, bfloat16 and torch.compile in turn, and how long
 compiling takes. What it said is under `FINDINGS`.
@@ -30,17 +30,18 @@ compiling takes. What it said is under `FINDINGS`.
 
 import argparse
 import copy
+import multiprocessing
 import os
-import resource
 import statistics
 import sys
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, closing, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -226,53 +227,102 @@ class PlainLoop:
         return total / len(self._loader)
 
 
-def processor_seconds(children: dict[int, float]) -> float:
-    """Return the processor time of this process and of the DataLoader's workers."""
-    ticks = os.sysconf("SC_CLK_TCK")
-    for task in Path("/proc/self/task").iterdir():
-        for child in (task / "children").read_text().split():
-            fields = Path("/proc", child, "stat").read_text().rpartition(")")[2].split()
-            children[int(child)] = (int(fields[11]) + int(fields[12])) / ticks
-    own = resource.getrusage(resource.RUSAGE_SELF)
-    return own.ru_utime + own.ru_stime + sum(children.values())
+@dataclass(frozen=True, slots=True)
+class PlainEpoch:
+    """What an epoch of the plain loop took."""
+
+    loss: float
+    wall_s: float
+    cpu_s: float
+
+
+class PlainProcess:
+    """A plain loop in a process of its own, whose libraries keep their settings."""
+
+    def __init__(
+        self, study: list[StudyFrame], spec: TrainingSpec, workers: int, threads: int
+    ) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._pipe, theirs = context.Pipe()
+        self._process = context.Process(
+            target=_run_plain, args=(theirs, study, spec, workers, threads)
+        )
+        self._process.start()
+        theirs.close()
+
+    def epoch(self) -> PlainEpoch:
+        """Train an epoch."""
+        self._pipe.send(True)
+        epoch: PlainEpoch = self._pipe.recv()
+        return epoch
+
+    def close(self) -> None:
+        """End the process."""
+        self._pipe.close()
+        self._process.join()
+
+
+def _run_plain(
+    pipe: Connection, study: list[StudyFrame], spec: TrainingSpec, workers: int, threads: int
+) -> None:
+    torch.set_num_threads(threads)
+    cv2.setNumThreads(threads)
+    loop = PlainLoop(study, spec, workers)
+    while True:
+        try:
+            pipe.recv()
+        except EOFError:
+            return
+        started, cpu = time.perf_counter(), processor_seconds()
+        loss = loop.epoch()
+        pipe.send(PlainEpoch(loss, time.perf_counter() - started, processor_seconds() - cpu))
+
+
+def processor_seconds() -> float:
+    """Return the processor time of this process and of the workers it has started."""
+    total = 0.0
+    for process in (os.getpid(), *(child.pid for child in multiprocessing.active_children())):
+        fields = Path("/proc", str(process), "stat").read_text().rpartition(")")[2].split()
+        total += (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    return total
 
 
 class Rounds:
-    """An epoch of each way, in turn; every number of each.
+    """An epoch of each way, in turn.
 
     Attributes:
         rounds: For each round, seconds and processor seconds of each way, and parts of `ours`.
+        losses: Mean loss of the plain loops' last epoch.
     """
 
-    def __init__(self, study: list[StudyFrame], spec: TrainingSpec, clock: Clock) -> None:
+    def __init__(self, plain: Mapping[str, PlainProcess], clock: Clock) -> None:
         self.rounds: list[dict[str, float]] = []
         self.losses: dict[str, float] = {}
-        self._plain = {f"plain_{workers}": PlainLoop(study, spec, workers) for workers in (0, 2)}
+        self._plain = plain
         self._clock = clock
-        self._children: dict[int, float] = {}
         self._start()
 
     def after_epoch(self, done: int) -> None:
         """Note the epoch of `ours` and run one of each plain way."""
-        numbers = {"ours_s": time.perf_counter() - self._started}
-        numbers["ours_cpu_s"] = processor_seconds(self._children) - self._cpu
+        numbers = {
+            "ours_s": time.perf_counter() - self._started,
+            "ours_cpu_s": time.process_time() - self._cpu,
+        }
         self._clock.leave()  # the checkpoint
         parts = self._clock.take()
         parts["rest"] += numbers["ours_s"] - sum(parts.values())
         numbers |= {f"{name}_s": parts[name] for name in PARTS}
         for name, loop in self._plain.items():
-            self._start()
-            self.losses[name] = loop.epoch()
-            numbers[f"{name}_s"] = time.perf_counter() - self._started
-            numbers[f"{name}_cpu_s"] = processor_seconds(self._children) - self._cpu
-        if done > 1:
+            epoch = loop.epoch()
+            self.losses[name] = epoch.loss
+            numbers[f"{name}_s"], numbers[f"{name}_cpu_s"] = epoch.wall_s, epoch.cpu_s
+        if done > 1:  # the first is warm-up
             self.rounds.append(numbers)
         print("  ".join(f"{k} {v:.2f}" for k, v in numbers.items()), file=sys.stderr)
-        self._clock.take()
         self._start()
 
     def _start(self) -> None:
-        self._cpu = processor_seconds(self._children)
+        self._cpu = time.process_time()
         self._started = time.perf_counter()
 
 
@@ -281,28 +331,34 @@ def measure(
 ) -> dict[str, object]:
     """Compare one network with one augmentation."""
     clock = Clock()
-    with tempfile.TemporaryDirectory() as folder:
+    threads = arguments.threads
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         started = time.perf_counter()
-        data = FrameCache.build(Path(folder, "frames"), spec.image_size, sources(study))
+        data = FrameCache.build(folder / "frames", spec.image_size, sources(study))
         build_s = time.perf_counter() - started
         module = TimedModule(spec, data, clock)
-        torch.set_num_threads(arguments.threads)
-        cv2.setNumThreads(arguments.threads)
-        rounds = Rounds(study, spec, clock)
+        plain = {
+            f"plain_{workers}": stack.enter_context(
+                closing(PlainProcess(study, spec, workers, threads))
+            )
+            for workers in (0, 2)
+        }
+        rounds = Rounds(plain, clock)
 
         def timed_loss(logits: torch.Tensor, masks: torch.Tensor) -> torch.Tensor:
             with clock.part("forward"):
                 return segmentation_loss(logits, masks)
 
-        with mock.patch.object(training_module, "segmentation_loss", timed_loss):
-            fit(
-                module,
-                Path(folder, "output"),
-                arguments.rounds + 1,
-                rounds.after_epoch,
-                before_checkpoint=lambda _: clock.enter("checkpoint"),
-                num_threads=arguments.threads,
-            )
+        stack.enter_context(mock.patch.object(training_module, "segmentation_loss", timed_loss))
+        fit(
+            module,
+            folder / "output",
+            arguments.rounds + 1,
+            rounds.after_epoch,
+            before_checkpoint=lambda _: clock.enter("checkpoint"),
+            num_threads=threads,
+        )
     return {
         "network": str(spec.model),
         "augmentation": str(spec.augmentation),
