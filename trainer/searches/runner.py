@@ -162,9 +162,10 @@ class _Search:
                 failure = hopeless(
                     self._plan, self._ledger.trials, self._parts.patience.same_failures
                 )
-            if failure is not None:
+            if failure is not None or self._stop.is_set():
                 self._end.set()
-            await self._start_trials()
+            if not self._end.is_set():
+                await self._start_trials()
             await self._tell()
             if not self._running:
                 return failure
