@@ -5,6 +5,9 @@ from collections.abc import Iterator
 import pytest
 
 from tests.integration.ray.cluster import ENVIRONMENT, RayCluster
+from tests.integration.triton_fixture import triton
+
+__all__ = ["cluster", "triton"]
 
 
 @pytest.fixture(scope="module")
