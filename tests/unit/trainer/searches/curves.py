@@ -21,8 +21,8 @@ FRAME = LabeledFrame("f1", "frames/aa/x.png", "masks/bb/y.png", "p1")
 
 def best_iou(configuration: Configuration) -> float:
     """The highest is that of FPN+resnet34 at 4e-4 with batches of 4."""
-    decoder = {"Unet": 0.0, "Linknet": 0.02, "FPN": 0.04}[configuration.decoder]
-    encoder = {"resnet18": 0.01, "resnet34": 0.03, "tu-regnety_002": 0.0}[configuration.encoder]
+    decoder = {"Linknet": 0.02, "FPN": 0.04}.get(configuration.decoder, 0.0)
+    encoder = {"resnet18": 0.01, "resnet34": 0.03}.get(configuration.encoder, 0.0)
     rate = abs(math.log(configuration.learning_rate / 4e-4))
     return 0.8 + decoder + encoder - 0.05 * rate - 0.001 * configuration.batch_size
 

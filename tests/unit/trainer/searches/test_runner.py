@@ -11,7 +11,6 @@ from services.platform.errors import UnavailableError
 from tests.unit.trainer.searches.curves import curve, search_spec
 from trainer.adapters.optuna_sampler import OptunaSampler
 from trainer.domain.search.plan import Cost, Objective, SamplerKind, SchedulerKind
-from trainer.domain.search.space import Configuration
 from trainer.domain.search.trials import Trial, TrialState
 from trainer.domain.specs import ModelSpec
 from trainer.jobs.errors import JobCancelled, JobFailed, WorkerCrashed
