@@ -5,11 +5,10 @@ from collections.abc import AsyncIterator, Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from trainer.domain.search.plan import RewardSplit
-from trainer.domain.search.split import validation_patients
 from trainer.domain.search.trials import Trial
 from trainer.domain.specs import ModelSpec, TrainingSpec
 from trainer.jobs.errors import InvalidJobRequest, JobNotFound, VersionNotFound
+from trainer.jobs.frame_checks import check_frames, check_search_frames
 from trainer.jobs.job import Job, JobKind
 from trainer.jobs.registry import JobRegistry
 from trainer.jobs.results import RetrainingResult
@@ -18,7 +17,6 @@ from trainer.jobs.specs import (
     SEGMENTER_MODEL,
     EvaluationSpec,
     JobSpec,
-    LabeledFrame,
     ModelVersion,
     RetrainingSpec,
     SearchSpec,
@@ -197,7 +195,7 @@ class JobDesk:
         return await self._residency.set_resident(model, versions)
 
     async def _check_retraining(self, spec: RetrainingSpec) -> None:
-        _check_frames(spec.frames)
+        check_frames(spec.frames)
         await self.check(spec.training)
         if spec.warm_start is None:
             return
@@ -218,7 +216,7 @@ class JobDesk:
             )
 
     async def _check_evaluation(self, spec: EvaluationSpec) -> None:
-        _check_frames(spec.frames)
+        check_frames(spec.frames)
         if spec.model.model != SEGMENTER_MODEL:
             raise InvalidJobRequest(f"Only versions of {SEGMENTER_MODEL} can be evaluated.")
         record = await self._published(spec.model, "Evaluate a published version.")
@@ -228,18 +226,7 @@ class JobDesk:
             )
 
     async def _check_search(self, spec: SearchSpec) -> None:
-        _check_frames(spec.frames)
-        for frame in spec.test_frames:
-            _check_frame(frame)
-        _check_leakage(spec)
-        if spec.plan.reward_split is RewardSplit.TEST:
-            if not spec.test_frames:
-                raise InvalidJobRequest(
-                    "The reward shall be measured on the test frames, and there are none. State "
-                    "test_frames, or measure on the validation split."
-                )
-        else:
-            _check_patients(spec)
+        check_search_frames(spec)
         if spec.plan.warm_start:
             await self._check_earlier_search(spec.plan.warm_start)
 
@@ -262,41 +249,6 @@ class JobDesk:
                 f"Version {version.version} of {version.model} was not published here. {advice}"
             )
         return record
-
-
-def _check_frames(frames: Sequence[LabeledFrame]) -> None:
-    if not frames:
-        raise InvalidJobRequest("At least one labeled frame is needed.")
-    for frame in frames:
-        _check_frame(frame)
-
-
-def _check_frame(frame: LabeledFrame) -> None:
-    if not (frame.frame_id and frame.image_ref and frame.mask_ref):
-        raise InvalidJobRequest("Every frame needs frame_id, image_ref and mask_ref.")
-
-
-def _check_patients(spec: SearchSpec) -> None:
-    """Refuse frames that cannot be split by patient."""
-    if not all(frame.patient_id for frame in spec.frames):
-        raise InvalidJobRequest(
-            "Every frame of a search needs a patient_id: the reward is measured on other patients "
-            "than those trained on."
-        )
-    plan = spec.plan
-    patients = {frame.patient_id for frame in spec.frames}
-    validation_patients(patients, plan.validation_share, plan.seed)
-
-
-def _check_leakage(spec: SearchSpec) -> None:
-    """Refuse to report on patients that were trained on."""
-    trained_on = {frame.patient_id for frame in spec.frames} - {""}
-    shared = trained_on & {frame.patient_id for frame in spec.test_frames}
-    if shared:
-        raise InvalidJobRequest(
-            f"{len(shared)} patient(s) have frames on the training and on the test side. Every "
-            "frame of a patient must be on the same side."
-        )
 
 
 def _page_size(asked: int) -> int:
