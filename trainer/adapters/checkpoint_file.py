@@ -1,5 +1,6 @@
 """Writes checkpoints straight into their file."""
 
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,10 +17,9 @@ __all__ = ["CheckpointFile"]
 class CheckpointFile(TorchCheckpointIO):
     """Lightning's checkpoints without its detour through memory.
 
-    Lightning serializes into memory, copies that and writes the copy, which takes four times the
-    processor time (339 ms against 87 ms for the 140 MB of Linknet-resnet18 with AdamW: as long as
-    three training steps) and twice the checkpoint's size in memory. Whoever saves renames the file
-    when it is complete.
+    Lightning serializes into memory, copies that and writes the copy: twice the checkpoint's size,
+    140 MB for Linknet-resnet18 with AdamW, on top of a training that has a memory limit, and a
+    third more processor time. Whoever saves renames the file when it is complete.
     """
 
     def save_checkpoint(
@@ -28,9 +28,10 @@ class CheckpointFile(TorchCheckpointIO):
         """Write a checkpoint, replacing the file.
 
         Raises:
-            RuntimeError: The disk is full, as torch's archive writer says it.
-            OSError: The file cannot be written.
+            OSError: The file cannot be written, or not to its end.
         """
         if storage_options is not None:
             raise TypeError("a checkpoint file takes no storage options")
-        torch.save(checkpoint, path)
+        # Given a path, torch's archive writer hides the system's error behind one of its own.
+        with Path(path).open("wb") as file:
+            torch.save(checkpoint, file)
