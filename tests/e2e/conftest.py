@@ -91,10 +91,50 @@ class Cli:
             process.terminate()
             process.wait(120)
 
+    def pid(self, name: str) -> int:
+        """Return the pid of a service, of "tritonserver" or of a "worker"; 0 while none runs."""
+        state = read_running(self.var)
+        assert state is not None, "the supervisor ended"
+        if name == "tritonserver":
+            return _child(state.processes["triton"].pid, b"tritonserver")
+        if name == "worker":
+            return _worker(self.var)
+        return state.processes[name].pid
+
     def ready(self) -> bool:
         """Whether the stack is up."""
         state = read_running(self.var)
         return state is not None and state.ready
+
+
+def _worker(var: Path) -> int:
+    """Return a process that works on a job; forked or not, it logs to the folder of the job."""
+    for entry in Path("/proc").iterdir():
+        try:
+            log = (entry / "fd" / "2").readlink()
+        except OSError:
+            continue
+        if log.name == "worker.log" and log.is_relative_to(var):
+            return int(entry.name)
+    return 0
+
+
+def _child(parent: int, word: bytes) -> int:
+    if not parent:
+        return 0
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit():
+            continue
+        try:
+            stat = (entry / "stat").read_text()
+            if (
+                int(stat.rpartition(")")[2].split()[1]) == parent
+                and word in (entry / "cmdline").read_bytes()
+            ):
+                return int(entry.name)
+        except (OSError, ValueError, IndexError):
+            continue
+    return 0
 
 
 def wait_for(condition: Callable[[], Any], seconds: float, every_s: float = 0.1) -> None:

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from clients.stack.state import read_running
 from tests.e2e.conftest import Cli, wait_for
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1200)]
@@ -59,10 +58,10 @@ def _kill_at_random(cli: Cli, chance: random.Random) -> Counter[str]:
     for name in victims:
         time.sleep(chance.uniform(0.5, 4.0))
         try:
-            wait_for(lambda victim=name: _pid(cli, victim) or _completed(cli), 60)  # type: ignore[misc]
+            wait_for(lambda victim=name: cli.pid(victim) or _completed(cli), 60)  # type: ignore[misc]
         except AssertionError:
             continue
-        if pid := _pid(cli, name):
+        if pid := cli.pid(name):
             os.kill(pid, signal.SIGKILL)
             killed[name] += 1
     return killed
@@ -71,44 +70,3 @@ def _kill_at_random(cli: Cli, chance: random.Random) -> Counter[str]:
 def _completed(cli: Cli) -> bool:
     done = cli.run("campaign", "show", "c", "--json")
     return done.status == 0 and done.value["state"] == "COMPLETED"
-
-
-def _pid(cli: Cli, name: str) -> int:
-    """Return the pid of a process of the stack, or of a child of one; 0 while there is none."""
-    state = read_running(cli.var)
-    assert state is not None, "the supervisor ended"
-    if name == "tritonserver":
-        return _child(state.processes["triton"].pid, b"tritonserver")
-    if name == "worker":
-        return _worker(cli.var)
-    return state.processes[name].pid
-
-
-def _worker(var: Path) -> int:
-    """Return a process that works on a job; forked or not, it logs to the folder of the job."""
-    for entry in Path("/proc").iterdir():
-        try:
-            log = (entry / "fd" / "2").readlink()
-        except OSError:
-            continue
-        if log.name == "worker.log" and log.is_relative_to(var):
-            return int(entry.name)
-    return 0
-
-
-def _child(parent: int, word: bytes) -> int:
-    if not parent:
-        return 0
-    for entry in Path("/proc").iterdir():
-        if not entry.name.isdigit():
-            continue
-        try:
-            stat = (entry / "stat").read_text()
-            if (
-                int(stat.rpartition(")")[2].split()[1]) == parent
-                and word in (entry / "cmdline").read_bytes()
-            ):
-                return int(entry.name)
-        except (OSError, ValueError, IndexError):
-            continue
-    return 0
