@@ -67,6 +67,12 @@ class Searches:
         """Read one search."""
         return _checked(self._jobs.get(job))
 
+    def config(self, job: str) -> pb.SearchConfig:
+        """Return how a search runs, with every default filled in."""
+        return self._connection.call(
+            f"{_SERVICE}/GetJob", pb.GetJobRequest(id=job), pb.GetJobResponse
+        ).search
+
     def latest(self, dataset: str) -> pb.Job:
         """Return the newest search of a data set that SUCCEEDED.
 

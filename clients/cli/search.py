@@ -294,8 +294,9 @@ def report(
 
     with session.client() as client:
         search = client.searches.get(job)
+        config = client.searches.config(search.id)
         found = list(client.searches.trials(search.id))
-    files = write_search_report(search, found, out)
+    files = write_search_report(search, found, out, config=config)
     written = [files.html, *files.pictures]
     session.output.result(
         {"report": str(files.html), "pictures": [str(picture) for picture in files.pictures]},

@@ -26,6 +26,8 @@ __all__ = ["SearchReportFiles", "render_search_report", "write_search_report"]
 
 _ENDED: Final = (pb.JOB_STATE_SUCCEEDED, pb.JOB_STATE_FAILED, pb.JOB_STATE_CANCELLED)
 _SAVING: Final = 1.05
+_NAMES: Final = 12
+"""Names that a list shows."""
 """Ratio from which fewer epochs are worth a word."""
 
 # Charts are static SVG: a file that is mailed and printed must not need scripts, and an interactive
@@ -77,7 +79,7 @@ def write_search_report(
         trials: All of it.
         out: HTML file to write; `<its stem>-leaderboard.png` is written beside it. Its folder is
             made where it does not exist.
-        config: What the search was started with, where the caller knows it: a job does not tell.
+        config: How the search runs, where the caller knows it.
 
     Raises:
         OSError: A file cannot be written.
@@ -109,6 +111,7 @@ def render_search_report(
         counts=_counts(trials),
         config=_stated(config) if config is not None else [],
         split=_split(config),
+        rewards_test=config is not None and config.reward_split == pb.REWARD_SPLIT_TEST,
         image_size=job.search.image_size if job.HasField("search") else 0,
         winners=winners,
         ended=job.state in _ENDED,
@@ -216,16 +219,31 @@ def _stated(config: pb.SearchConfig) -> list[tuple[str, str]]:
         ("Reduction factor", _number(config.reduction_factor)),
         ("Validation share", _number(config.validation_share)),
         ("Seed", str(config.seed)),
+        ("Encoder weights", config.encoder_weights or "random"),
         ("Latency limit, ms", _number(config.objective.max_latency_ms)),
-        ("Encoders", ", ".join(space.encoders)),
-        ("Decoders", ", ".join(space.decoders)),
-        ("Networks", ", ".join(space.pairs)),
+        ("Encoders", _listed(space.encoders)),
+        ("Decoders", _listed(space.decoders)),
+        ("Networks", _listed(space.pairs)),
+        ("Configurations", _configurations(space)),
         ("Learning rates", ", ".join(learning_rate(rate) for rate in space.learning_rates)),
         ("Batch sizes", ", ".join(str(size) for size in space.batch_sizes)),
         ("Most parameters", compact(space.max_parameters) if space.max_parameters else ""),
         ("Builds on search", config.warm_start),
     ]
     return [(name, value) for name, value in stated if value]
+
+
+def _listed(names: Sequence[str]) -> str:
+    """Return names, of many only the first."""
+    if len(names) <= _NAMES:
+        return ", ".join(names)
+    return f"{len(names)}: {', '.join(names[:_NAMES])}, ..."
+
+
+def _configurations(space: pb.SearchSpace) -> str:
+    """Return how many configurations there are, where the space names its networks."""
+    count = len(space.pairs) * len(space.learning_rates) * len(space.batch_sizes)
+    return f"{count:,}" if count else ""
 
 
 def _number(value: float) -> str:

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from trainer.domain.search.plan import SearchPlan
 from trainer.domain.search.trials import Trial
 from trainer.domain.specs import ModelSpec, TrainingSpec
 from trainer.jobs.errors import InvalidJobRequest, JobNotFound, VersionNotFound
@@ -133,6 +134,13 @@ class JobDesk:
     async def get(self, job_id: str) -> Job:
         """Read one job."""
         return await self._registry.get(job_id)
+
+    async def plan(self, job: Job) -> SearchPlan | None:
+        """Return how a search runs; None for other jobs."""
+        if job.kind is not JobKind.SEARCH:
+            return None
+        spec = await self._registry.spec(job.id)
+        return spec.plan if isinstance(spec, SearchSpec) else None
 
     def watch(self, job_id: str) -> AsyncIterator[Job]:
         """Yield a job now and after every change until it has ended."""

@@ -1,12 +1,12 @@
 """Requests for searches as specifications: every choice made, fields checked."""
 
 from collections.abc import Mapping
-from typing import TypeVar
+from dataclasses import replace
+from typing import Any, TypeVar
 
 from echoloop.v1 import trainer_pb2
 from trainer.domain.search.catalog import BATCH_SIZES, LEARNING_RATES
 from trainer.domain.search.plan import (
-    Cost,
     Objective,
     RewardSplit,
     SamplerKind,
@@ -18,40 +18,13 @@ from trainer.domain.search.space import SearchSpace
 from trainer.jobs.errors import InvalidJobRequest
 from trainer.jobs.specs import SearchSpec
 from trainer.rpc.request_specs import labeled_frames
+from trainer.rpc.search_messages import COSTS, REWARD_SPLITS, SAMPLERS, SCHEDULERS
 
 __all__ = ["search_spec"]
 
 T = TypeVar("T")
 
-_SAMPLERS: Mapping[int, SamplerKind] = {
-    trainer_pb2.SAMPLER_UNSPECIFIED: SamplerKind.TPE,
-    trainer_pb2.SAMPLER_RANDOM: SamplerKind.RANDOM,
-    trainer_pb2.SAMPLER_TPE: SamplerKind.TPE,
-}
-_SCHEDULERS: Mapping[int, SchedulerKind] = {
-    trainer_pb2.SCHEDULER_UNSPECIFIED: SchedulerKind.ASHA,
-    trainer_pb2.SCHEDULER_NONE: SchedulerKind.NONE,
-    trainer_pb2.SCHEDULER_ASHA: SchedulerKind.ASHA,
-    trainer_pb2.SCHEDULER_HYPERBAND: SchedulerKind.HYPERBAND,
-}
-_COSTS: Mapping[int, Cost] = {
-    trainer_pb2.COST_LATENCY: Cost.LATENCY,
-    trainer_pb2.COST_PARAMETERS: Cost.PARAMETERS,
-    trainer_pb2.COST_MEMORY: Cost.MEMORY,
-}
-_REWARD_SPLITS: Mapping[int, RewardSplit] = {
-    trainer_pb2.REWARD_SPLIT_UNSPECIFIED: RewardSplit.VALIDATION,
-    trainer_pb2.REWARD_SPLIT_VALIDATION: RewardSplit.VALIDATION,
-    trainer_pb2.REWARD_SPLIT_TEST: RewardSplit.TEST,
-}
-
 _IMAGE_SIZE = 128
-_TRIALS = 40
-_EPOCHS = 27
-_MIN_EPOCHS = 1
-_REDUCTION_FACTOR = 3
-_VALIDATION_SHARE = 0.2
-_TIME_S = 6 * 3600.0
 _MAX_BATCH_SIZE = 1024
 
 
@@ -70,25 +43,26 @@ def search_spec(request: trainer_pb2.StartSearchRequest) -> SearchSpec:
 
 
 def _plan(config: trainer_pb2.SearchConfig) -> SearchPlan:
-    space = _space(config.space)
+    numbers = ("trials", "epochs", "min_epochs", "reduction_factor", "validation_share")
+    # Zero stands for the plan's own default.
+    stated: dict[str, Any] = {name: value for name in numbers if (value := getattr(config, name))}
     weights = config.encoder_weights if config.HasField("encoder_weights") else ""
-    return SearchPlan(
-        space=space,
-        sampler=_chosen("sampler", config.sampler, _SAMPLERS),
-        scheduler=_chosen("scheduler", config.scheduler, _SCHEDULERS),
-        trials=min(config.trials or _TRIALS, len(space)),
-        epochs=config.epochs or _EPOCHS,
-        min_epochs=config.min_epochs or _MIN_EPOCHS,
-        reduction_factor=config.reduction_factor or _REDUCTION_FACTOR,
+    plan = SearchPlan(
+        space=_space(config.space),
+        sampler=_chosen("sampler", config.sampler, SAMPLERS, SamplerKind.TPE),
+        scheduler=_chosen("scheduler", config.scheduler, SCHEDULERS, SchedulerKind.ASHA),
         objective=_objective(config.objective),
-        validation_share=config.validation_share or _VALIDATION_SHARE,
-        reward_split=_chosen("reward_split", config.reward_split, _REWARD_SPLITS),
+        reward_split=_chosen(
+            "reward_split", config.reward_split, REWARD_SPLITS, RewardSplit.VALIDATION
+        ),
         seed=config.seed,
         parallel=config.parallel,
         limits=_limits(config.limits),
         warm_start=config.warm_start,
         encoder_weights=weights or None,
+        **stated,
     )
+    return replace(plan, trials=min(plan.trials, len(plan.space)))
 
 
 def _space(space: trainer_pb2.SearchSpace) -> SearchSpace:
@@ -112,23 +86,21 @@ def _objective(objective: trainer_pb2.SearchObjective) -> Objective:
         max_latency_ms=objective.max_latency_ms or None,
         max_memory_mib=objective.max_memory_mib or None,
         # A cost that is stated twice weighs no more.
-        pareto=tuple(dict.fromkeys(_chosen("pareto", cost, _COSTS) for cost in objective.pareto)),
+        pareto=tuple(dict.fromkeys(_chosen("pareto", cost, COSTS) for cost in objective.pareto)),
     )
 
 
 def _limits(limits: trainer_pb2.TrialLimits) -> TrialLimits:
-    return TrialLimits(
-        time_s=limits.time_s or _TIME_S,
-        memory_mib=limits.memory_mib or None,
-        cpus=limits.cpus or None,
-        gpus=limits.gpus,
+    time_s = limits.time_s or TrialLimits().time_s
+    return TrialLimits(time_s, limits.memory_mib or None, limits.cpus or None, limits.gpus)
+
+
+def _chosen(field: str, value: int, choices: Mapping[T, int], unstated: T | None = None) -> T:
+    if value == 0 and unstated is not None:
+        return unstated
+    for choice, number in choices.items():
+        if number == value:
+            return choice
+    raise InvalidJobRequest(
+        f"{field} has the unknown value {value}; allowed are {', '.join(map(str, choices))}."
     )
-
-
-def _chosen(field: str, value: int, choices: Mapping[int, T]) -> T:
-    if value not in choices:
-        raise InvalidJobRequest(
-            f"{field} has the unknown value {value}; allowed are "
-            f"{', '.join(dict.fromkeys(str(choice) for choice in choices.values()))}."
-        )
-    return choices[value]

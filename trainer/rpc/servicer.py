@@ -11,6 +11,7 @@ from trainer.jobs.desk import JobDesk
 from trainer.rpc.job_messages import cursor_of, job_message, page_token
 from trainer.rpc.network_messages import architecture_message
 from trainer.rpc.request_specs import checked_training, evaluation_spec, retraining_spec
+from trainer.rpc.search_messages import search_config
 from trainer.rpc.search_specs import search_spec
 from trainer.rpc.trial_messages import trial_after, trial_message, trial_page_token
 
@@ -78,7 +79,11 @@ class TrainerServicer(TrainerServiceServicer):
         self, request: pb.GetJobRequest, context: Context
     ) -> pb.GetJobResponse:
         """Read one job."""
-        return pb.GetJobResponse(job=job_message(await self._desk.get(request.id)))
+        job = await self._desk.get(request.id)
+        plan = await self._desk.plan(job)
+        return pb.GetJobResponse(
+            job=job_message(job), search=None if plan is None else search_config(plan)
+        )
 
     async def WatchJob(  # noqa: N802
         self, request: pb.WatchJobRequest, context: Context

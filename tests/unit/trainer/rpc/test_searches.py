@@ -142,6 +142,17 @@ async def test_what_a_search_states_is_what_it_does(service: Service) -> None:
     assert ended.search.most_accurate.architecture.encoder_weights == "imagenet"
 
 
+async def test_what_is_told_of_a_search_starts_the_same_search(service: Service) -> None:
+    objective = pb.SearchObjective(max_latency_ms=20, pareto=[pb.COST_PARAMETERS])
+    config = pb.SearchConfig(objective=objective, sampler=pb.SAMPLER_RANDOM, seed=3, trials=7)
+    job = await started(service, search(config=config))
+    told = (await service.stub.GetJob(pb.GetJobRequest(id=job.id))).search
+    again = await started(service, search("s2", config=told))
+    first, second = stored(service, job).plan, stored(service, again).plan
+    assert replace(first, space=second.space) == second
+    assert list(first.space) == list(second.space)
+
+
 async def test_a_search_tries_at_most_its_whole_space(service: Service) -> None:
     space = pb.SearchSpace(pairs=PAIRS, learning_rates=[0.1], batch_sizes=[4])
     job = await started(service, search(config=pb.SearchConfig(space=space)))
