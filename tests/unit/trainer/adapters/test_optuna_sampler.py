@@ -174,11 +174,29 @@ def test_an_earlier_search_replaces_proposals_at_random() -> None:
     assert mean(warm) > mean(cold) + 0.02
 
 
-def test_few_proposals_are_uniform_and_fewer_in_a_small_space() -> None:
-    tiny = SearchSpace.define(pairs=["Unet+resnet18"], image_size=64)
+def test_the_first_few_proposals_show_a_bit_of_everything() -> None:
+    for seed in range(5):
+        first = [trial.configuration for trial in searched(plan(seed=seed), startup_trials(SPACE))]
+        assert len(first) == 8
+        assert {each.decoder for each in first} == {"Unet", "Linknet", "FPN"}
+        assert {each.encoder for each in first} == {"resnet18", "resnet34", "tu-regnety_002"}
+        assert sorted(each.learning_rate for each in first) == sorted(SPACE.learning_rates * 2)
+        assert sorted(each.batch_size for each in first) == [4] * 4 + [8] * 4
+
+
+def test_in_the_documents_space_they_are_of_different_families() -> None:
+    how = SearchPlan(SearchSpace.define(), epochs=9)
+    first = [trial.configuration for trial in searched(how, 8)]
+    assert len({find_encoder(each.encoder).family for each in first}) == 8
+    assert len({each.decoder for each in first}) == 8
+
+
+def test_a_small_space_is_begun_with_fewer_of_them() -> None:
+    tiny = SearchSpace.define(
+        pairs=["Unet+resnet18"], learning_rates=[1e-3, 1e-4], batch_sizes=[4, 8], image_size=64
+    )
     assert startup_trials(SearchSpace.define()) == 8
-    assert startup_trials(SPACE) == 8
-    assert startup_trials(tiny) == 2
+    assert startup_trials(tiny) == 1
 
 
 def test_every_configuration_survives_the_way_into_coordinates() -> None:
