@@ -64,7 +64,8 @@ class Progress:
         stage: "preparing", "training", "exporting", "publishing", "verifying", "evaluating",
             "searching" or "measuring latency"; a job that waits says for what: "publishing, waiting
             for Triton".
-        done: Epochs done; frames when evaluating, trials that have ended when searching.
+        done: Epochs done; frames when evaluating, trials that reached a first rung or ended when
+            searching.
         total: The same unit, in all; 0 before that is known.
         loss: Mean training loss of the last epoch.
         iou: Mean training IoU of the last epoch, the test IoU so far, or the best reward so far.

@@ -13,6 +13,7 @@ from trainer.domain.search.plan import (
     SchedulerKind,
     SearchPlan,
     TrialLimits,
+    telling_epochs,
 )
 from trainer.domain.search.space import SearchSpace
 from trainer.jobs.errors import InvalidJobRequest
@@ -35,14 +36,13 @@ def search_spec(request: trainer_pb2.StartSearchRequest) -> SearchSpec:
         InvalidInputError: A name is unknown, a pair cannot be built, the space is empty, or a value
             is out of range; says what is allowed.
     """
+    frames = labeled_frames(request.frames)
     return SearchSpec(
-        _plan(request.config),
-        labeled_frames(request.frames),
-        labeled_frames(request.test_frames),
+        _plan(request.config, len(frames)), frames, labeled_frames(request.test_frames)
     )
 
 
-def _plan(config: trainer_pb2.SearchConfig) -> SearchPlan:
+def _plan(config: trainer_pb2.SearchConfig, n_frames: int) -> SearchPlan:
     numbers = ("trials", "epochs", "min_epochs", "reduction_factor", "validation_share")
     # Zero stands for the plan's own default.
     stated: dict[str, Any] = {name: value for name in numbers if (value := getattr(config, name))}
@@ -62,7 +62,12 @@ def _plan(config: trainer_pb2.SearchConfig) -> SearchPlan:
         encoder_weights=weights or None,
         **stated,
     )
-    return replace(plan, trials=min(plan.trials, len(plan.space)))
+    n_trained = round(n_frames * (1.0 - plan.validation_share))
+    return replace(
+        plan,
+        trials=min(plan.trials, len(plan.space)),
+        min_epochs=config.min_epochs or telling_epochs(plan, n_trained),
+    )
 
 
 def _space(space: trainer_pb2.SearchSpace) -> SearchSpace:

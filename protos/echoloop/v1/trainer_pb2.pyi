@@ -696,7 +696,9 @@ class SearchConfig(_message.Message):
     epochs: _builtins.int
     """Epochs of a trial that is trained to the end; 0 means 27."""
     min_epochs: _builtins.int
-    """Epochs before the first decision of ASHA and Hyperband; 0 means 1."""
+    """Epochs before the first decision of ASHA and Hyperband; 0 means as many as 100 optimizer steps
+    with the smallest batch take, at most epochs / reduction_factor^2.
+    """
     reduction_factor: _builtins.int
     """One in so many is trained longer (eta of the papers); 0 means 3."""
     validation_share: _builtins.float
@@ -1118,7 +1120,7 @@ class JobProgress(_message.Message):
     "searching" and "measuring latency".
     """
     done: _builtins.int
-    """Epochs done; frames when evaluating, trials that will not be trained longer when searching."""
+    """Epochs done; frames when evaluating, trials that reached a first rung or ended when searching."""
     total: _builtins.int
     """The same unit, in all."""
     loss: _builtins.float

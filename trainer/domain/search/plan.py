@@ -15,7 +15,12 @@ __all__ = [
     "SchedulerKind",
     "SearchPlan",
     "TrialLimits",
+    "telling_epochs",
 ]
+
+_TELLING_STEPS = 100
+"""Optimizer steps after which results begin to tell networks apart. Before, from random weights,
+they show which decoder leaves zero first, not which ends highest: docs/results/search-cost.md."""
 
 MAX_TRIALS = 10_000
 MAX_EPOCHS = 1_000
@@ -158,3 +163,14 @@ class SearchPlan:
             raise InvalidSpecification(
                 f"validation_share is {self.validation_share}; it must be above 0 and below 1"
             )
+
+
+def telling_epochs(plan: SearchPlan, n_frames: int) -> int:
+    """Return the `min_epochs` that suit so many training frames.
+
+    As many as 100 optimizer steps with the smallest batch take, but no more than leave two rungs
+    above: a search of few frames would otherwise train everything to the end.
+    """
+    steps = max(1, math.ceil(n_frames / min(plan.space.batch_sizes)))
+    most = max(1, plan.epochs // plan.reduction_factor**2)
+    return min(max(1, round(_TELLING_STEPS / steps)), most)
