@@ -16,6 +16,7 @@ from trainer.jobs.specs import EvaluationSpec, SearchSpec, WorkSpec
 __all__ = ["JobRunner", "RunnerLimits"]
 
 _RECENT_JOBS = 200
+_LATELY_ENDED = 20
 
 _log = structlog.get_logger(__name__)
 
@@ -92,6 +93,7 @@ class JobRunner:
         Cancelling ends the worker processes and leaves their jobs RUNNING, to be continued.
         """
         async with asyncio.TaskGroup() as group:
+            await self._clean_up_lately_ended()
             for job in await self._registry.in_states({JobState.RUNNING}):
                 _log.info("job.continued", job=job.id, kind=job.kind, attempts=job.attempts)
                 self._adopt(group, job)
@@ -141,6 +143,12 @@ class JobRunner:
         if isinstance(outcome, TrainedModel):
             return await self._publish(job, outcome, stop)
         return outcome
+
+    async def _clean_up_lately_ended(self) -> None:
+        """Clean up after jobs whose end an earlier process noted just before it was killed."""
+        for job in await self._registry.page("", _LATELY_ENDED, None):
+            if job.ended:
+                await self._clean_up(job)
 
     async def _clean_up(self, job: Job) -> None:
         if job.kind is JobKind.SEARCH:

@@ -105,6 +105,14 @@ async def test_a_retraining_ends_with_its_published_version(bench: Bench) -> Non
     assert job.attempts == 1
 
 
+async def test_what_a_killed_trainer_left_of_an_ended_job_is_removed(bench: Bench) -> None:
+    async with bench.running():
+        job = await bench.ended(await bench.start("r1", RETRAINING))
+    bench.workers.cleaned.clear()
+    async with bench.running():
+        await bench.until(lambda: bench.workers.cleaned == [job.id])
+
+
 async def test_an_evaluation_is_not_published(bench: Bench) -> None:
     async with bench.running():
         job = await bench.ended(await bench.start("r1", EVALUATION))
