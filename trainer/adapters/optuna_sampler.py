@@ -9,9 +9,9 @@ import numpy as np
 
 from trainer.adapters.optuna_space import OptunaSpace
 from trainer.domain.search.catalog import find_encoder
+from trainer.domain.search.forecasts import Forecast
 from trainer.domain.search.plan import SamplerKind, SearchPlan
 from trainer.domain.search.ranking import cost_of, within_limits
-from trainer.domain.search.scheduling import rungs
 from trainer.domain.search.space import Configuration, SearchSpace
 from trainer.domain.search.trials import Trial, TrialState
 
@@ -153,7 +153,8 @@ def _study(
     from optuna.study import StudyDirection as Direction  # noqa: PLC0415
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    frozen = [_frozen(plan, space, trial) for trial in observed]
+    forecast = Forecast(plan, observed)
+    frozen = [_frozen(plan, space, trial, forecast) for trial in observed]
     if not any(trial.state is optuna.trial.TrialState.COMPLETE for trial in frozen):
         return None
     study = optuna.create_study(
@@ -166,7 +167,9 @@ def _study(
     return study
 
 
-def _frozen(plan: SearchPlan, space: OptunaSpace, trial: Trial) -> "FrozenTrial":
+def _frozen(
+    plan: SearchPlan, space: OptunaSpace, trial: Trial, forecast: Forecast
+) -> "FrozenTrial":
     """Return a trial as Optuna sees it.
 
     One that reached a rung is an observation, even while it goes on: as a trial under way it would
@@ -177,7 +180,7 @@ def _frozen(plan: SearchPlan, space: OptunaSpace, trial: Trial) -> "FrozenTrial"
     from optuna.trial import create_trial  # noqa: PLC0415
 
     parameters = space.encode(trial.configuration)
-    values = _values(plan, trial)
+    values = _values(plan, trial, forecast)
     if trial.state is not TrialState.FAILED and within_limits(trial, plan.objective) and values:
         state = State.COMPLETE
     else:
@@ -190,16 +193,8 @@ def _frozen(plan: SearchPlan, space: OptunaSpace, trial: Trial) -> "FrozenTrial"
     )
 
 
-def _values(plan: SearchPlan, trial: Trial) -> list[float] | None:
-    """Return score and costs of a trial; None while one of them is unknown.
-
-    The score is the number of rungs reached plus the highest IoU up to the last of them. Who was
-    promoted was better than who was not, so a rung outweighs any IoU, and nobody is compared by
-    epochs that the other did not have.
-    """
-    reached = [rung for rung in rungs(plan) if len(trial.epochs) >= rung]
-    costs = [cost_of(trial, cost) for cost in plan.objective.pareto]
-    known = [cost for cost in costs if cost is not None]
-    if not reached or len(known) < len(costs):
-        return None
-    return [len(reached) + (trial.iou_within(reached[-1]) or 0.0), *known]
+def _values(plan: SearchPlan, trial: Trial, forecast: Forecast) -> list[float] | None:
+    """Return the IoU that a trial may end with, and its costs; None while one is unknown."""
+    values = [forecast.of(trial), *(cost_of(trial, cost) for cost in plan.objective.pareto)]
+    known = [value for value in values if value is not None]
+    return known if len(known) == len(values) else None
