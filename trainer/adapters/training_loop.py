@@ -16,6 +16,8 @@ from typing import Any, Final, cast
 import cv2
 import torch
 
+from trainer.adapters.checkpoint_file import CheckpointFile
+from trainer.adapters.freed_memory import keep_freed_memory
 from trainer.adapters.torchvision_schemas import register_missing_schemas
 from trainer.adapters.training_module import TrainingModule
 from trainer.domain.errors import DiskFull, OutOfMemory, TrainingCancelled
@@ -69,6 +71,7 @@ def fit(
     if num_threads is not None:
         torch.set_num_threads(num_threads)
         cv2.setNumThreads(num_threads)  # augmentation
+    keep_freed_memory()
     output_dir.mkdir(parents=True, exist_ok=True)
     checkpoint = output_dir / CHECKPOINT
     with _quiet_lightning():
@@ -84,6 +87,7 @@ def fit(
                 _EpochEnd(checkpoint, before_checkpoint, after_epoch),
                 _Cancellation(should_cancel),
             ],
+            plugins=[CheckpointFile()],
             logger=False,
             enable_checkpointing=False,  # the callback above writes atomically
             enable_progress_bar=False,
@@ -146,9 +150,11 @@ class _Cancellation(Callback):
 
 def _precision() -> Any:
     """Return bfloat16 where the hardware multiplies it: on a CPU without it, it is emulated."""
-    if torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False):
-        return "bf16-mixed"
-    return "32-true"
+    if torch.cuda.is_available():
+        native = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        native = torch.cpu._is_avx512_bf16_supported()
+    return "bf16-mixed" if native else "32-true"
 
 
 def _is_out_of_memory(error: BaseException) -> bool:

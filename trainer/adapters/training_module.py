@@ -26,6 +26,9 @@ import lightning  # noqa: E402  # imports torchmetrics, which imports torchvisio
 
 __all__ = ["TrainingModule", "segmentation_loss"]
 
+_STRIDE = 4
+"""Steps after which averaged weights follow, in epochs that have many."""
+
 
 class TrainingModule(lightning.LightningModule):
     """The network, its loss and its optimizer.
@@ -56,7 +59,11 @@ class TrainingModule(lightning.LightningModule):
         self._spec = spec
         self._data = data
         self._steps = steps_per_epoch(spec, len(data))
-        self._average = _average(self.network, self._steps) if spec.averaging else None
+        # Following after every step would cost as much again as a third of the optimizer.
+        self._stride = min(_STRIDE, max(1, self._steps // _STRIDE))
+        self._average = (
+            _average(self.network, self._steps, self._stride) if spec.averaging else None
+        )
         self._identity = _identity(spec, data)
         self._epoch_started_s = 0.0
         self._sums = torch.zeros(3, dtype=torch.float64)  # loss, IoU, steps
@@ -81,7 +88,7 @@ class TrainingModule(lightning.LightningModule):
     def training_step(self, batch: tuple[torch.Tensor, torch.Tensor], _: int) -> torch.Tensor:
         """Return the loss of one batch."""
         images, masks = batch
-        logits = self.network(images)
+        logits = self.network(images).float()  # sums over a frame need more digits than bfloat16
         loss = segmentation_loss(logits, masks)
         if not torch.isfinite(loss):
             raise NonFiniteLoss(
@@ -95,7 +102,7 @@ class TrainingModule(lightning.LightningModule):
 
     def on_train_batch_end(self, *_: Any) -> None:
         """Let the average follow the weights."""
-        if self._average is not None:
+        if self._average is not None and self.global_step % self._stride == 0:
             self._average.update_parameters(self.network)
 
     def finish_epoch(self) -> None:
@@ -176,8 +183,14 @@ def _mean_iou(logits: torch.Tensor, masks: torch.Tensor) -> torch.Tensor:
     return torch.where(union > 0, intersection / union.clamp(min=1), 1.0).mean()
 
 
-def _average(network: SegmentationNetwork, steps: int) -> AveragedModel:
-    """Return an average that reaches back over about half an epoch, and less at first."""
+def _average(network: SegmentationNetwork, steps: int, stride: int) -> AveragedModel:
+    """Return an average that reaches back over about half an epoch, and less at first.
+
+    Args:
+        network: What is averaged.
+        steps: Of an epoch.
+        stride: Steps between two updates.
+    """
     longest = max(2.0, steps / 2)
 
     @torch.no_grad()
@@ -187,7 +200,8 @@ def _average(network: SegmentationNetwork, steps: int) -> AveragedModel:
         n_averaged: torch.Tensor | int,
     ) -> None:
         # The random weights of the beginning are forgotten as fast as the network learns.
-        weight = 1.0 / min(longest, 1.0 + float(n_averaged) / 4)
+        window = min(longest, 1.0 + float(n_averaged) * stride / 4)
+        weight = 1.0 - (1.0 - 1.0 / window) ** stride
         if averages[0].is_floating_point():  # they come sorted by type
             torch._foreach_lerp_(list(averages), list(currents), weight)
         else:
