@@ -127,10 +127,10 @@ def start(
     trials: Annotated[int, typer.Option(help="Configurations to try; default 40.")] = 0,
     epochs: Annotated[int, typer.Option(help="Of a trial trained to the end; default 27.")] = 0,
     min_epochs: Annotated[
-        int, typer.Option(help="Before a trial may be stopped early; default: 100 steps.")
+        int, typer.Option(help="Before a trial may be stopped early; default: 80 steps.")
     ] = 0,
     reduction_factor: Annotated[
-        int, typer.Option(help="One in so many is trained longer; default 3.")
+        int, typer.Option(help="One in so many is trained longer; default 4.")
     ] = 0,
     seed: Annotated[int, typer.Option(help="Of the split, the proposals and every training.")] = 0,
     parallel: Annotated[

@@ -696,11 +696,11 @@ class SearchConfig(_message.Message):
     epochs: _builtins.int
     """Epochs of a trial that is trained to the end; 0 means 27."""
     min_epochs: _builtins.int
-    """Epochs before the first decision of ASHA and Hyperband; 0 means as many as 100 optimizer steps
-    with the smallest batch take, at most epochs / reduction_factor^2.
+    """Epochs before the first decision of ASHA and Hyperband; 0 means as many as 80 optimizer steps
+    with the smallest batch take, at most epochs / reduction_factor.
     """
     reduction_factor: _builtins.int
-    """One in so many is trained longer (eta of the papers); 0 means 3."""
+    """One in so many is trained longer (eta of the papers); 0 means 4."""
     validation_share: _builtins.float
     """Share of the training side's patients that the reward is measured on; 0 means 0.2."""
     reward_split: Global___RewardSplit.ValueType

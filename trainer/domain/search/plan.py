@@ -18,7 +18,7 @@ __all__ = [
     "telling_epochs",
 ]
 
-_TELLING_STEPS = 100
+_TELLING_STEPS = 80
 """Optimizer steps after which results begin to tell networks apart. Before, from random weights,
 they show which decoder leaves zero first, not which ends highest: docs/results/search-cost.md."""
 
@@ -138,7 +138,7 @@ class SearchPlan:
     trials: int = 40
     epochs: int = 27
     min_epochs: int = 1
-    reduction_factor: int = 3
+    reduction_factor: int = 4
     objective: Objective = field(default_factory=Objective)
     validation_share: float = 0.2
     reward_split: RewardSplit = RewardSplit.VALIDATION
@@ -168,9 +168,9 @@ class SearchPlan:
 def telling_epochs(plan: SearchPlan, n_frames: int) -> int:
     """Return the `min_epochs` that suit so many training frames.
 
-    As many as 100 optimizer steps with the smallest batch take, but no more than leave two rungs
-    above: a search of few frames would otherwise train everything to the end.
+    As many as 80 optimizer steps with the smallest batch take, but no more than leave a rung above:
+    a search of few frames would otherwise train everything to the end.
     """
     steps = max(1, math.ceil(n_frames / min(plan.space.batch_sizes)))
-    most = max(1, plan.epochs // plan.reduction_factor**2)
+    most = max(1, plan.epochs // plan.reduction_factor)
     return min(max(1, round(_TELLING_STEPS / steps)), most)

@@ -94,7 +94,7 @@ async def test_what_a_search_leaves_out_is_the_documented_default(service: Servi
     assert (plan.space.image_size, len(plan.space.learning_rates)) == (128, 6)
     assert len(plan.space) == 396 * 18
     assert (plan.sampler, plan.scheduler) == (SamplerKind.TPE, SchedulerKind.ASHA)
-    assert (plan.trials, plan.epochs, plan.min_epochs, plan.reduction_factor) == (40, 27, 3, 3)
+    assert (plan.trials, plan.epochs, plan.min_epochs, plan.reduction_factor) == (40, 27, 6, 4)
     assert (plan.validation_share, plan.reward_split) == (0.2, RewardSplit.VALIDATION)
     assert (plan.objective, plan.limits) == (Objective(), TrialLimits(time_s=21_600.0))
     assert (plan.parallel, plan.warm_start, plan.encoder_weights) == (0, "", None)

@@ -44,13 +44,13 @@ def test_limits_are_positive_numbers(value: float) -> None:
     ("n_frames", "epochs"),
     [
         (1440, 1),  # 360 steps an epoch
-        (400, 1),
-        (200, 2),  # 50 steps an epoch
-        (128, 3),
-        (8, 3),  # 50 epochs would leave no rung to stop at
+        (320, 1),
+        (160, 2),  # 40 steps an epoch
+        (100, 3),
+        (8, 6),  # 40 epochs would leave no rung to stop at
     ],
 )
-def test_trials_are_compared_after_about_a_hundred_steps(n_frames: int, epochs: int) -> None:
+def test_trials_are_compared_after_about_eighty_steps(n_frames: int, epochs: int) -> None:
     assert telling_epochs(PLAN, n_frames) == epochs
 
 
