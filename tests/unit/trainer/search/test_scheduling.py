@@ -127,7 +127,7 @@ def searches(draw: st.DrawFn, failing: float | None = None) -> Search:
 
 
 @given(searches())
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 def test_every_search_ends_with_no_more_proposals_than_planned(search: Search) -> None:
     search.run()
     trials = list(search.trials.values())
@@ -138,7 +138,7 @@ def test_every_search_ends_with_no_more_proposals_than_planned(search: Search) -
 
 
 @given(searches())
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 def test_something_is_trained_to_the_end_unless_everything_breaks(search: Search) -> None:
     search.run()
     states = {each.state for each in search.trials.values()}
@@ -146,7 +146,7 @@ def test_something_is_trained_to_the_end_unless_everything_breaks(search: Search
 
 
 @given(searches())
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 def test_a_promoted_trial_is_among_the_best_of_its_rung(search: Search) -> None:
     eta = search.plan.reduction_factor
 
@@ -179,7 +179,7 @@ def _iou(each: Trial, rung: int) -> float:
 
 
 @given(searches(failing=0.0))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 def test_no_search_trains_more_than_every_proposal_to_the_end(search: Search) -> None:
     search.run()
     plan = search.plan
