@@ -30,7 +30,7 @@ SPACE = SearchSpace.define(
 
 
 def plan_of(scheduler: SchedulerKind = SchedulerKind.ASHA, **choices: Any) -> SearchPlan:
-    return replace(SearchPlan(SPACE, scheduler=scheduler), **choices)
+    return replace(SearchPlan(SPACE, scheduler=scheduler, reduction_factor=3), **choices)
 
 
 def trial(

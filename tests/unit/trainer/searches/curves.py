@@ -37,7 +37,7 @@ def curve(configuration: Configuration) -> list[Epoch]:
 
 
 def plan(**choices: Any) -> SearchPlan:
-    return replace(SearchPlan(SPACE, trials=9, epochs=9), **choices)
+    return replace(SearchPlan(SPACE, trials=9, epochs=9, reduction_factor=3), **choices)
 
 
 def search_spec(**choices: Any) -> SearchSpec:
