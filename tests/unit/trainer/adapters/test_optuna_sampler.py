@@ -50,7 +50,7 @@ def test_a_space_is_proposed_whole_and_each_configuration_once(kind: SamplerKind
         batch_sizes=[4, 8, 16],
         image_size=64,
     )
-    how = SearchPlan(space, sampler=kind, epochs=9)
+    how = SearchPlan(space, sampler=kind, epochs=9, reduction_factor=3)
     trials = searched(how, len(space))
     assert {trial.configuration for trial in trials} == set(space)
     assert SAMPLER.propose(how, trials, ()) is None
@@ -85,7 +85,7 @@ def test_every_proposal_is_new_and_valid_whatever_became_of_the_others(
 ) -> None:
     # PAN cannot be built with a DenseNet.
     space = SearchSpace.define(encoders=["densenet121", "resnet18"], decoders=["PAN", "FPN"])
-    how = SearchPlan(space, seed=seed, epochs=9)
+    how = SearchPlan(space, seed=seed, epochs=9, reduction_factor=3)
     trials: list[Trial] = []
     for state in states:
         proposed = SAMPLER.propose(how, trials, ())
@@ -185,7 +185,7 @@ def test_the_first_few_proposals_show_a_bit_of_everything() -> None:
 
 
 def test_in_the_documents_space_they_are_of_different_families() -> None:
-    how = SearchPlan(SearchSpace.define(), epochs=9)
+    how = SearchPlan(SearchSpace.define(), epochs=9, reduction_factor=3)
     first = [trial.configuration for trial in searched(how, 8)]
     assert len({find_encoder(each.encoder).family for each in first}) == 8
     assert len({each.decoder for each in first}) == 8
