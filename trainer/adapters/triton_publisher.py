@@ -9,6 +9,7 @@ import numpy as np
 import structlog
 from numpy.typing import NDArray
 
+from services.platform.backoff import Backoff
 from services.platform.errors import (
     DeadlineExceededError,
     EchoLoopError,
@@ -31,6 +32,9 @@ __all__ = ["PublishPolicy", "TritonPublisher"]
 _log = structlog.get_logger(__name__)
 
 
+_BACKOFF = Backoff(first_s=0.5, cap_s=15.0)
+
+
 @dataclass(frozen=True, slots=True)
 class PublishPolicy:
     """How patient and how strict publication is.
@@ -39,15 +43,13 @@ class PublishPolicy:
         tolerance: Largest accepted difference between Triton's and PyTorch's probability.
         ready_timeout_s: How long a loaded version may take to become ready.
         max_outages: A model during whose loading Triton went down this often is refused.
-        first_pause_s: Pause after Triton was found down; doubles each time.
-        longest_pause_s: Upper bound of the pause.
+        backoff: Pauses after Triton was found down.
     """
 
     tolerance: float = DEFAULT_TOLERANCE
     ready_timeout_s: float = 60.0
     max_outages: int = 3
-    first_pause_s: float = 0.5
-    longest_pause_s: float = 15.0
+    backoff: Backoff = _BACKOFF
 
 
 class TritonPublisher:
@@ -254,10 +256,8 @@ class TritonPublisher:
             await self._control.unload(model)
 
     async def _pause(self, absences: int, stop: asyncio.Event) -> None:
-        policy = self._policy
-        pause_s = min(policy.longest_pause_s, policy.first_pause_s * 2.0 ** min(absences - 1, 10))
         try:
-            async with asyncio.timeout(pause_s):
+            async with asyncio.timeout(self._policy.backoff.delay_s(absences)):
                 await stop.wait()
         except TimeoutError:
             return

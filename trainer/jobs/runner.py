@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 import structlog
 
+from services.platform.backoff import Backoff
 from services.platform.errors import EchoLoopError, UnavailableError
 from trainer.jobs.errors import IllegalJobTransition, JobCancelled, WorkerCrashed
 from trainer.jobs.job import Job, JobKind, JobState, Progress
@@ -21,26 +22,23 @@ _LATELY_ENDED = 20
 _log = structlog.get_logger(__name__)
 
 
+_BACKOFF = Backoff(first_s=1.0, cap_s=30.0)
+
+
 @dataclass(frozen=True, slots=True)
 class RunnerLimits:
     """What the runner may use.
 
     Attributes:
         max_crashes: A job whose process died this often is FAILED.
-        first_pause_s: Pause after the first crash or refusal; doubles each time.
-        longest_pause_s: Upper bound of the pause.
+        backoff: Pauses after crashes and refusals in a row.
         kept_weights: Trainings of one model and campaign whose weights are kept for warm starts,
             the newest ones.
     """
 
     max_crashes: int = 3
-    first_pause_s: float = 1.0
-    longest_pause_s: float = 30.0
+    backoff: Backoff = _BACKOFF
     kept_weights: int = 3
-
-    def pause_s(self, failures: int) -> float:
-        """Return the pause after this many failures in a row, at least one."""
-        return min(self.longest_pause_s, self.first_pause_s * 2.0 ** min(failures - 1, 10))
 
 
 class JobRunner:
@@ -178,10 +176,10 @@ class JobRunner:
                 _log.warning("job.crashed", job=job.id, crashes=job.crashes, reason=crash.message)
                 if job.crashes >= self._limits.max_crashes:
                     raise
-                pause_s = self._limits.pause_s(job.crashes)
+                pause_s = self._limits.backoff.delay_s(job.crashes)
             except UnavailableError as error:
                 refusals += 1
-                pause_s = self._limits.pause_s(refusals)
+                pause_s = self._limits.backoff.delay_s(refusals)
                 await self._note_wait(job.id, error)
             await _sleep_unless(stop, pause_s)
 

@@ -2,7 +2,12 @@
 
 from dataclasses import dataclass
 
+from services.platform.backoff import Backoff
+
 __all__ = ["Patience"]
+
+
+_BACKOFF = Backoff(first_s=1.0, cap_s=30.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,16 +19,10 @@ class Patience:
         max_full_disks: A trial that found the disk full this often in a row is FAILED.
         same_failures: A search that never trained anything ends after this many trials in a row
             that FAILED for the same reason.
-        first_pause_s: Pause after the first crash or refusal; doubles each time.
-        longest_pause_s: Upper bound of the pause.
+        backoff: Pauses after crashes and refusals in a row.
     """
 
     max_crashes: int = 3
     max_full_disks: int = 3
     same_failures: int = 5
-    first_pause_s: float = 1.0
-    longest_pause_s: float = 30.0
-
-    def pause_s(self, failures: int) -> float:
-        """Return the pause after this many failures in a row, at least one."""
-        return min(self.longest_pause_s, self.first_pause_s * 2.0 ** min(failures - 1, 10))
+    backoff: Backoff = _BACKOFF

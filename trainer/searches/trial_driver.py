@@ -222,7 +222,7 @@ class TrialDriver:
 
     async def _pause(self, failures: int) -> None:
         try:
-            async with asyncio.timeout(self._patience.pause_s(failures)):
+            async with asyncio.timeout(self._patience.backoff.delay_s(failures)):
                 await self._stop.wait()
         except TimeoutError:
             return

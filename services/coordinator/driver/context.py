@@ -9,11 +9,11 @@ from services.coordinator.domain.phase import Phase, PhaseState
 from services.coordinator.domain.ports import Stores
 from services.coordinator.domain.ports.trainer import Trainer
 from services.coordinator.domain.ports.uncertainty import UncertaintyScorer
-from services.coordinator.driver.backoff import Backoff
 from services.coordinator.driver.notifier import ChangeNotifier
 from services.coordinator.driver.progress import ProgressBoard
 from services.coordinator.driver.retention import Retention
 from services.coordinator.metrics import DriverMetrics
+from services.platform.backoff import Backoff
 from services.platform.errors import IllegalStateError
 
 __all__ = ["DriverContext", "StepFailed"]

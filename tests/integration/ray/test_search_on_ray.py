@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from services.platform.backoff import Backoff
 from services.platform.blobs import BlobStore
 from tests.integration.ray.cluster import RayCluster
 from tests.integration.trainer.ellipses import store_ellipses
@@ -61,7 +62,7 @@ class Bench:
             FakeLatencyMeter(),
             slots=asyncio.Semaphore(TRIALS),
             parallel=2,
-            patience=Patience(first_pause_s=0.1),
+            patience=Patience(backoff=Backoff(first_s=0.1)),
         )
 
     async def run(self) -> SearchResult:

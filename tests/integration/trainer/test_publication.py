@@ -14,6 +14,7 @@ import onnxruntime
 import pytest
 from numpy.typing import NDArray
 
+from services.platform.backoff import Backoff
 from services.platform.errors import EchoLoopError
 from services.platform.server import background
 from services.platform.triton import TritonClient, TritonUnavailable
@@ -69,7 +70,7 @@ class World:
             self.ledger,
             control,
             client,
-            policy=PublishPolicy(first_pause_s=0.1),
+            policy=PublishPolicy(backoff=Backoff(first_s=0.1)),
             observe=lambda model, outcome: self.outcomes.append((model, outcome)),
         )
         self._ids = itertools.count()

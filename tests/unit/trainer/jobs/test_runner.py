@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from services.platform.backoff import Backoff
 from services.platform.errors import UnavailableError
 from trainer.adapters.sql_database import open_database
 from trainer.adapters.sql_jobs import SqlJobStore
@@ -38,7 +39,7 @@ EVALUATION = EvaluationSpec(ModelVersion("lv_segmenter", 1), FRAMES)
 SEARCH = SearchSpec(
     SearchPlan(SearchSpace.define(pairs=["Linknet+resnet18"]), trials=3, epochs=2), FRAMES
 )
-LIMITS = RunnerLimits(max_crashes=3, first_pause_s=0.01, longest_pause_s=0.02)
+LIMITS = RunnerLimits(max_crashes=3, backoff=Backoff(0.01, 0.02))
 
 
 class Bench:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from services.platform.backoff import Backoff
 from services.platform.errors import UnavailableError
 from tests.unit.trainer.searches.curves import curve, search_spec
 from trainer.adapters.optuna_sampler import OptunaSampler
@@ -21,7 +22,7 @@ from trainer.searches.fakes import FakeLatencyMeter, FakeTrialStore, FakeTrialWo
 from trainer.searches.patience import Patience
 from trainer.searches.runner import SearchRunner
 
-PATIENCE = Patience(first_pause_s=0.001, longest_pause_s=0.002)
+PATIENCE = Patience(backoff=Backoff(0.001, 0.002))
 RANDOM: dict[str, Any] = {"sampler": SamplerKind.RANDOM}
 FULL: dict[str, Any] = {**RANDOM, "scheduler": SchedulerKind.NONE, "trials": 4, "epochs": 3}
 

@@ -21,7 +21,7 @@ class Backoff:
     def delay_s(self, failures: int) -> float:
         """Return the delay after so many failures in a row, shortened by up to a fifth at random.
 
-        The randomness keeps campaigns from calling a returning dependency in step.
+        The randomness keeps callers from meeting a returning dependency in step.
         """
         delay = min(self.cap_s, self.first_s * 2.0 ** min(failures - 1, 30))
         return delay * random.uniform(0.8, 1.0)  # noqa: S311  # not for secrets
