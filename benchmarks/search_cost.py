@@ -30,6 +30,7 @@ from pathlib import Path
 import structlog
 
 from benchmarks.results import machine, write_result
+from benchmarks.search_figure import draw_search_cost
 from benchmarks.search_table import FRAMES_A_PATIENT, CurveTable, Setting, measure_curves
 from trainer.adapters.optuna_sampler import OptunaSampler
 from trainer.domain.search.plan import (
@@ -38,6 +39,7 @@ from trainer.domain.search.plan import (
     SearchPlan,
     telling_epochs,
 )
+from trainer.domain.search.scheduling import rungs
 from trainer.domain.search.space import Configuration, SearchSpace
 from trainer.domain.search.trials import Epoch
 from trainer.jobs.job import Progress
@@ -97,6 +99,7 @@ def main() -> int:
     parser.add_argument("--threads", type=int, default=1, help="of the trainings")
     parser.add_argument("--seeds", type=int, default=3, help="searches that the claim is made on")
     parser.add_argument("--replays", type=int, default=100, help="further seeds, for the spread")
+    parser.add_argument("--figure", type=Path, help="PNG to draw")
     arguments = parser.parse_args()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
     table = CurveTable(arguments.table, SETTING)
@@ -105,6 +108,7 @@ def main() -> int:
             parser.error(f"{len(table.missing)} curves are missing in the table: state --data")
         measure_curves(table, SETTING, arguments.data, arguments.threads)
     claimed = compare(table, range(arguments.seeds))
+    replays = compare(table, range(arguments.replays))
     result = {
         "passed": claimed[DEFAULT]["ratio_mean"] >= LEAST_RATIO,
         "setting": SETTING.facts,
@@ -112,11 +116,13 @@ def main() -> int:
         "best_iou": max(epoch.iou for curve in table.curves.values() for epoch in curve),
         "tolerance": TOLERANCE,
         "seeds": claimed,
-        "replays": compare(table, range(arguments.replays)),
+        "replays": replays,
         "machine": machine(),
     }
     write_result("search_cost", result)
     print(json.dumps(result, indent=2))
+    if arguments.figure is not None:
+        draw_search_cost(table, rungs(default_plan(0)), replays, arguments.figure)
     return 0 if result["passed"] else 1
 
 
@@ -136,17 +142,15 @@ def compare(table: CurveTable, seeds: Iterable[int]) -> dict[str, dict[str, floa
 def replay(table: CurveTable, method: str, seed: int) -> list[Epoch]:
     """Run a search against the table and return its epochs in the order of their training."""
     sampler, scheduler = METHODS[method]
-    plan = SearchPlan(
-        space=SETTING.space,
-        sampler=sampler,
-        scheduler=scheduler,
-        epochs=SETTING.epochs,
-        seed=seed,
-        parallel=1,
-    )
-    frames = FRAMES_A_PATIENT * SETTING.train_patients
-    plan = replace(plan, min_epochs=telling_epochs(plan, frames))  # as the trainer's default
+    plan = replace(default_plan(seed), sampler=sampler, scheduler=scheduler)
     return asyncio.run(_run(table, plan))
+
+
+def default_plan(seed: int) -> SearchPlan:
+    """Return the plan of a search that states nothing, as the trainer makes it."""
+    plan = SearchPlan(SETTING.space, epochs=SETTING.epochs, seed=seed, parallel=1)
+    frames = FRAMES_A_PATIENT * SETTING.train_patients
+    return replace(plan, min_epochs=telling_epochs(plan, frames))
 
 
 async def _run(table: CurveTable, plan: SearchPlan) -> list[Epoch]:

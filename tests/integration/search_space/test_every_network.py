@@ -1,7 +1,6 @@
 """Trains and runs every network once with real numbers, at the smallest size it takes."""
 
 import pytest
-import segmentation_models_pytorch as smp
 import torch
 
 from trainer.adapters.smp_models import build_network
@@ -38,5 +37,8 @@ def test_every_network_answers_with_finite_numbers(encoder: Encoder) -> None:
 
 @pytest.mark.parametrize("pair", [pair for pair in PAIRS if not isinstance(pair, Pair)], ids=str)
 def test_the_model_library_refuses_every_invalid_pair_too(pair: InvalidPair) -> None:
+    # Not above: importing it needs what `trainer.adapters.smp_models` registers first.
+    import segmentation_models_pytorch as smp
+
     with torch.device("meta"), pytest.raises(ValueError, match="dilated mode"):
         smp.create_model(pair.decoder, pair.encoder, encoder_weights=None)
