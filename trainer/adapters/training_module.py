@@ -24,7 +24,7 @@ register_missing_schemas()
 
 import lightning  # noqa: E402  # imports torchmetrics, which imports torchvision
 
-__all__ = ["TrainingModule", "segmentation_loss"]
+__all__ = ["TrainingModule", "averaged", "segmentation_loss"]
 
 _STRIDE = 4
 """Steps after which averaged weights follow, in epochs that have many."""
@@ -62,7 +62,7 @@ class TrainingModule(lightning.LightningModule):
         # Following after every step would cost as much again as a third of the optimizer.
         self._stride = min(_STRIDE, max(1, self._steps // _STRIDE))
         self._average = (
-            _average(self.network, self._steps, self._stride) if spec.averaging else None
+            averaged(self.network, self._steps, self._stride) if spec.averaging else None
         )
         self._identity = _identity(spec, data)
         self._epoch_started_s = 0.0
@@ -183,7 +183,7 @@ def _mean_iou(logits: torch.Tensor, masks: torch.Tensor) -> torch.Tensor:
     return torch.where(union > 0, intersection / union.clamp(min=1), 1.0).mean()
 
 
-def _average(network: SegmentationNetwork, steps: int, stride: int) -> AveragedModel:
+def averaged(network: SegmentationNetwork, steps: int, stride: int) -> AveragedModel:
     """Return an average that reaches back over about half an epoch, and less at first.
 
     Args:
