@@ -45,6 +45,10 @@ app = typer.Typer(
 
 _IMAGE_SIZE: Final = 128
 _WATCH_PATIENCE: Final = Patience(total_s=60)
+_LOW_RATES: Final = (
+    "The document's learning rates refine ImageNet weights; from random weights they learn slowly. "
+    "Consider --learning-rates 1e-3,4e-4,1e-4, or --encoder-weights imagenet, which downloads them."
+)
 _OBJECTIVE: Final = "Objective"
 _TRIAL: Final = "One trial"
 
@@ -217,6 +221,8 @@ def start(
         warm_start=warm_start,
         encoder_weights=encoder_weights or None,
     )
+    if not encoder_weights and "learning_rates" not in checked.stated:
+        session.output.note(_LOW_RATES)
     with session.client(_WATCH_PATIENCE if watch else Patience(total_s=10)) as client:
         if warm_start == LATEST:
             config.warm_start = client.searches.latest(dataset).id

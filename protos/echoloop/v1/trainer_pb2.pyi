@@ -647,7 +647,7 @@ class TrialLimits(_message.Message):
     memory_mib: _builtins.float
     """Memory of its process, MiB; 0 means no limit but the machine's."""
     cpus: _builtins.float
-    """Processors it reserves on a Ray cluster; 0 means the trainer's threads of one worker."""
+    """Processors it computes with, and reserves on a Ray cluster; 0 means those of one worker."""
     gpus: _builtins.float
     """Share of a GPU it reserves on a Ray cluster."""
     def __init__(

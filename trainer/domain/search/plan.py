@@ -89,7 +89,8 @@ class TrialLimits:
     Attributes:
         time_s: Seconds of training and measuring, all attempts together.
         memory_mib: Memory of its process; None: only the machine's limit.
-        cpus: Processors that it reserves on a Ray cluster; None: those of one worker.
+        cpus: Processors that it computes with, and reserves on a Ray cluster; None: those of one
+            worker.
         gpus: Share of a GPU that it reserves there.
     """
 
