@@ -4,6 +4,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 SOURCES := services trainer clients deploy benchmarks tests
 DATA ?=
+# A file stays with one process: its fixtures are made once.
+TWO_AT_ONCE := -n 2 --dist loadfile
 
 .PHONY: run test test-fast check static format format-check lint types buf stubs stub-drift install triton clean help
 
@@ -16,7 +18,7 @@ test: install triton ## Every test, real Triton and PostgreSQL included
 	$(BIN)/pytest
 
 test-fast: install ## Unit and contract tests only
-	$(BIN)/pytest tests/unit tests/contract -m "not integration and not e2e"
+	$(BIN)/pytest tests/unit tests/contract -m "not integration and not e2e" $(TWO_AT_ONCE)
 
 install: .venv/installed ## The Python environment
 
@@ -26,7 +28,7 @@ triton: install ## The embedded Triton server
 # ---- for developers --------------------------------------------------------------------------
 
 check: static ## The gate before a commit: static checks and unit tests
-	$(BIN)/pytest -q tests/unit -m "not integration and not e2e"
+	$(BIN)/pytest -q tests/unit -m "not integration and not e2e" $(TWO_AT_ONCE)
 
 static: install format-check lint types buf stub-drift ## Format, lint, strict types, contracts
 

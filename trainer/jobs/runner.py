@@ -11,8 +11,14 @@ from trainer.jobs.errors import IllegalJobTransition, JobCancelled, WorkerCrashe
 from trainer.jobs.job import Job, JobKind, JobState, Progress
 from trainer.jobs.ports import OnProgress, Publisher, Searches, Workers
 from trainer.jobs.registry import JobRegistry
-from trainer.jobs.results import EvaluationResult, JobResult, RetrainingResult, TrainedModel
-from trainer.jobs.specs import EvaluationSpec, SearchSpec, WorkSpec
+from trainer.jobs.results import (
+    EvaluationResult,
+    JobResult,
+    RetrainingResult,
+    SearchResult,
+    TrainedModel,
+)
+from trainer.jobs.specs import EvaluationSpec, SearchSpec
 
 __all__ = ["JobRunner", "RunnerLimits"]
 
@@ -133,14 +139,18 @@ class JobRunner:
         await self._clean_up(ended)
 
     async def _result(self, job: Job, stop: asyncio.Event) -> JobResult:
-        spec = await self._registry.spec(job.id)
-        if isinstance(spec, SearchSpec):
-            await self._started(job, stop)
-            return await self._searches.run(job.id, spec, stop, self._reporter(job.id))
-        outcome = await self._work(job, spec, stop)
+        if job.kind is JobKind.SEARCH:
+            return await self._search(job, stop)
+        outcome = await self._work(job, stop)
         if isinstance(outcome, TrainedModel):
             return await self._publish(job, outcome, stop)
         return outcome
+
+    async def _search(self, job: Job, stop: asyncio.Event) -> SearchResult:
+        await self._started(job, stop)
+        spec = await self._registry.spec(job.id)
+        assert isinstance(spec, SearchSpec)  # of a job of this kind
+        return await self._searches.run(job.id, spec, stop, self._reporter(job.id))
 
     async def _clean_up_lately_ended(self) -> None:
         """Clean up after jobs whose end an earlier process noted just before it was killed."""
@@ -156,9 +166,7 @@ class JobRunner:
         if isinstance(job.result, RetrainingResult):
             await self._forget_old_weights(job, job.result.version.model)
 
-    async def _work(
-        self, job: Job, spec: WorkSpec, stop: asyncio.Event
-    ) -> TrainedModel | EvaluationResult:
+    async def _work(self, job: Job, stop: asyncio.Event) -> TrainedModel | EvaluationResult:
         if job.state is JobState.RUNNING:
             finished = await asyncio.to_thread(self._workers.outcome, job)
             if finished is not None:
@@ -166,8 +174,11 @@ class JobRunner:
         refusals = 0
         while True:
             try:
+                # Nothing is waited for before: slots are given to jobs in the order of their age.
                 async with self._slots:
                     job = await self._started(job, stop)
+                    spec = await self._registry.spec(job.id)
+                    assert not isinstance(spec, SearchSpec)  # of a job of another kind
                     if isinstance(spec, EvaluationSpec):
                         await self._publisher.make_resident(spec.model)
                     return await self._workers.run(job, spec, self._reporter(job.id), stop)
