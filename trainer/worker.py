@@ -6,7 +6,6 @@ to end at the next batch. The kernel kills it when the trainer process ends: not
 happens behind the back of the process that keeps its state.
 """
 
-import fcntl
 import logging
 import os
 import signal
@@ -24,6 +23,7 @@ from services.platform.errors import CancelledError, EchoLoopError, UnavailableE
 from services.platform.parent import die_with_parent
 from services.platform.telemetry import configure_logging
 from trainer.adapters.exhaustion import is_disk_full
+from trainer.adapters.folder_lock import alone_in
 from trainer.adapters.job_folder import (
     DISK_FULL_STATUS,
     Ending,
@@ -60,7 +60,8 @@ def main(argv: list[str] | None = None) -> int:
         logging.getLogger(chatty).setLevel(logging.WARNING)
     folder = JobFolder(Path(path))
     try:
-        with _private_stdout() as reports, _alone_in(folder.path):
+        # An earlier worker of the job, killed a moment ago, may still be there.
+        with _private_stdout() as reports, alone_in(folder.path):
             folder.finish(_outcome(folder, folder.order(), stop, reports))
     except OSError as error:
         if is_disk_full(error):
@@ -134,14 +135,6 @@ def _private_stdout() -> Iterator[TextIO]:
     with os.fdopen(os.dup(1), "w", buffering=1, encoding="utf-8") as reports:
         os.dup2(2, 1)
         yield reports
-
-
-@contextmanager
-def _alone_in(folder: Path) -> Iterator[None]:
-    """Wait until an earlier worker of the job, killed a moment ago, is gone."""
-    with (folder / ".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
 
 
 def _reporter(reports: TextIO) -> Callable[[Progress], None]:

@@ -46,11 +46,14 @@ def naming_exhaustion() -> Iterator[None]:
         causes = list(_causes(error))
         if any(map(is_disk_full, causes)):
             raise DiskFull(
-                "The disk of the trainer's artifacts is full. Make room for the frames and "
-                "checkpoints of the search."
+                "The disk of the trainer's artifacts is full. Make room for frames and "
+                "checkpoints; the work continues from its last whole checkpoint."
             ) from error
         if any(map(_is_out_of_memory, causes)):
-            raise OutOfMemory("The trial does not fit into the memory that it may use.") from error
+            raise OutOfMemory(
+                "The work does not fit into the memory that it may use. Use a smaller batch, a "
+                "smaller network or a lower image_size."
+            ) from error
         raise
 
 

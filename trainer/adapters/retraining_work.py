@@ -6,10 +6,9 @@ Publication is not part of it: the trainer process is the only writer of the mod
 import threading
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 
 from services.platform.blobs import BlobStore
-from trainer.adapters.frame_cache import FrameCache, FrameSource
+from trainer.adapters.decoded_frames import decoded_frames
 from trainer.adapters.job_folder import JobFolder, WorkOrder
 from trainer.adapters.lightning_training import train
 from trainer.adapters.onnx_export import Graph, export_graph
@@ -18,7 +17,6 @@ from trainer.adapters.smp_models import build_network
 from trainer.adapters.uncertainty_graph import UncertaintyGraph
 from trainer.adapters.weights import load_weights
 from trainer.domain.training import EpochProgress, TrainingResult
-from trainer.jobs.errors import JobCancelled
 from trainer.jobs.job import Progress
 from trainer.jobs.results import TrainedModel
 from trainer.jobs.specs import RetrainingSpec
@@ -49,7 +47,9 @@ def retrain(
     """
     training = spec.training
     on_progress(Progress("preparing", 0, training.epochs))
-    data = _frames(folder, order, spec, stop)
+    data = decoded_frames(
+        folder.frames, spec.frames, training.image_size, BlobStore(order.blob_url), stop
+    )
     trained = train(
         training,
         data,
@@ -74,31 +74,6 @@ def retrain(
         train_s=trained.train_s,
         image_size=training.image_size,
     )
-
-
-def _frames(
-    folder: JobFolder, order: WorkOrder, spec: RetrainingSpec, stop: threading.Event
-) -> FrameCache:
-    """Open the frames that an earlier worker decoded, or decode them, one at a time."""
-    try:
-        return FrameCache.open(folder.frames)
-    except FileNotFoundError:
-        blobs = BlobStore(order.blob_url)
-        sources = [
-            FrameSource(
-                frame.frame_id,
-                partial(_read, blobs, frame.image_ref, stop),
-                partial(_read, blobs, frame.mask_ref, stop),
-            )
-            for frame in spec.frames
-        ]
-        return FrameCache.build(folder.frames, spec.training.image_size, sources)
-
-
-def _read(blobs: BlobStore, ref: str, stop: threading.Event) -> bytes:
-    if stop.is_set():
-        raise JobCancelled("The training was cancelled.")
-    return blobs.get(ref)
 
 
 def _graph(spec: RetrainingSpec, trained: TrainingResult) -> Graph:

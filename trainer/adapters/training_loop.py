@@ -4,23 +4,23 @@ A training that was interrupted continues from the checkpoint of its last comple
 CPU with the same number of threads, its weights end bit for bit the same as if it had not been.
 """
 
-import errno
 import logging
 import os
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, cast
 
 import cv2
 import torch
 
 from trainer.adapters.checkpoint_file import CheckpointFile
+from trainer.adapters.exhaustion import naming_exhaustion
 from trainer.adapters.freed_memory import keep_freed_memory
 from trainer.adapters.torchvision_schemas import register_missing_schemas
 from trainer.adapters.training_module import TrainingModule
-from trainer.domain.errors import DiskFull, OutOfMemory, TrainingCancelled
+from trainer.domain.errors import TrainingCancelled
 
 register_missing_schemas()
 
@@ -34,7 +34,6 @@ CHECKPOINT = "last.ckpt"
 """Name, in the output directory, of the state after the last complete epoch."""
 
 _CANCELLED = "The training was cancelled; what it had finished is in its last checkpoint."
-_NO_SPACE: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 def fit(
@@ -74,7 +73,7 @@ def fit(
     keep_freed_memory()
     output_dir.mkdir(parents=True, exist_ok=True)
     checkpoint = output_dir / CHECKPOINT
-    with _quiet_lightning():
+    with naming_exhaustion(), _quiet_lightning():
         trainer = lightning.Trainer(
             default_root_dir=output_dir,
             accelerator="auto",
@@ -97,13 +96,6 @@ def fit(
             trainer.fit(module, ckpt_path=checkpoint if resume and checkpoint.exists() else None)
         except SIGTERMException as exc:  # Lightning answers a SIGTERM between epochs itself
             raise TrainingCancelled(_CANCELLED) from exc
-        except (MemoryError, RuntimeError) as exc:
-            if not _is_out_of_memory(exc):
-                raise
-            raise OutOfMemory(
-                "A training step does not fit into memory. Use a smaller batch, a smaller network "
-                "or a lower image_size."
-            ) from exc
 
 
 class _EpochEnd(Callback):
@@ -127,9 +119,8 @@ class _EpochEnd(Callback):
         self._before_checkpoint(done)
         partial = self._checkpoint.with_name(self._checkpoint.name + ".partial")
         try:
-            with _telling_a_full_disk():
-                trainer.save_checkpoint(partial)
-        except DiskFull:
+            trainer.save_checkpoint(partial)
+        except OSError:
             partial.unlink(missing_ok=True)  # what cannot be used shall not hold the room
             raise
         os.replace(partial, self._checkpoint)  # noqa: PTH105  # atomic, replaces the last epoch's
@@ -155,29 +146,6 @@ def _precision() -> Any:
     else:
         native = torch.cpu._is_avx512_bf16_supported()
     return "bf16-mixed" if native else "32-true"
-
-
-def _is_out_of_memory(error: BaseException) -> bool:
-    """Say whether an allocation failed; on a CPU torch raises a plain RuntimeError."""
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(
-        words in str(error).lower()
-        for words in ("can't allocate memory", "not enough memory", "out of memory")
-    )
-
-
-@contextmanager
-def _telling_a_full_disk() -> Iterator[None]:
-    try:
-        yield
-    except (OSError, RuntimeError) as exc:
-        # torch's archive writer hides the system's error behind a RuntimeError of its own.
-        numbers = {getattr(error, "errno", None) for error in (exc, exc.__cause__, exc.__context__)}
-        if not (numbers & _NO_SPACE or "PytorchStreamWriter" in str(exc)):
-            raise
-        raise DiskFull(
-            "A checkpoint cannot be written: the disk of the trainer's artifacts is full. Make "
-            "room; the training continues from the checkpoint before."
-        ) from exc
 
 
 @contextmanager

@@ -1,18 +1,17 @@
 """The decoded frames that the trials of a search share."""
 
-import fcntl
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from services.platform.blobs import BlobStore
-from trainer.adapters.frame_cache import FrameCache, FrameSource
+from trainer.adapters.decoded_frames import decoded_frames
+from trainer.adapters.folder_lock import alone_in
+from trainer.adapters.frame_cache import FrameCache
 from trainer.domain.search.plan import RewardSplit
 from trainer.domain.search.split import validation_patients
-from trainer.jobs.errors import JobCancelled
 from trainer.jobs.specs import LabeledFrame, SearchSpec
 
 __all__ = ["TrialFrames", "open_trial_frames"]
@@ -51,8 +50,10 @@ def open_trial_frames(
     """
     folder.mkdir(parents=True, exist_ok=True)
     train, validation = _sides(spec)
-    with _alone_in(folder):
-        cache = partial(_cache, image_size=spec.plan.space.image_size, blobs=blobs, stop=stop)
+    with alone_in(folder):
+        cache = partial(
+            decoded_frames, image_size=spec.plan.space.image_size, blobs=blobs, stop=stop
+        )
         test = cache(folder / "test", spec.test_frames) if spec.test_frames else None
         if spec.plan.reward_split is RewardSplit.TEST and test is not None:
             return TrialFrames(cache(folder / "train", train), test, test)
@@ -72,38 +73,3 @@ def _sides(spec: SearchSpec) -> tuple[Sequence[LabeledFrame], Sequence[LabeledFr
         [frame for frame in spec.frames if frame.patient_id not in held_out],
         [frame for frame in spec.frames if frame.patient_id in held_out],
     )
-
-
-def _cache(
-    folder: Path,
-    frames: Sequence[LabeledFrame],
-    *,
-    image_size: int,
-    blobs: BlobStore,
-    stop: threading.Event,
-) -> FrameCache:
-    try:
-        return FrameCache.open(folder)
-    except FileNotFoundError:
-        sources = [
-            FrameSource(
-                frame.frame_id,
-                partial(_read, blobs, frame.image_ref, stop),
-                partial(_read, blobs, frame.mask_ref, stop),
-            )
-            for frame in frames
-        ]
-        return FrameCache.build(folder, image_size, sources)
-
-
-def _read(blobs: BlobStore, ref: str, stop: threading.Event) -> bytes:
-    if stop.is_set():
-        raise JobCancelled("The trial was cancelled.")
-    return blobs.get(ref)
-
-
-@contextmanager
-def _alone_in(folder: Path) -> Iterator[None]:
-    with (folder / ".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield

@@ -19,7 +19,7 @@ from trainer.jobs.results import (
 )
 from trainer.jobs.specs import ModelVersion, RetrainingSpec, SearchSpec, WorkSpec
 
-__all__ = ["FakePublisher", "FakeSearches", "FakeWorkers"]
+__all__ = ["FakePublisher", "FakeSearches", "FakeWorkers", "pass_gate"]
 
 
 class FakeWorkers:
@@ -63,7 +63,7 @@ class FakeWorkers:
         self.most_running = max(self.most_running, len(self.running))
         try:
             await on_progress(Progress("training", 1, 2, loss=0.5, iou=0.5, eta_s=1.0))
-            await _pass(self.gate, stop)
+            await pass_gate(self.gate, stop)
             if self._failures[job.id]:
                 raise self._failures[job.id].popleft()
             return _outcome(spec)
@@ -102,7 +102,7 @@ class FakeSearches:
         """See `Searches.run`."""
         self.started.append(job_id)
         await report(Progress("searching", 0, spec.plan.trials, iou=0.5))
-        await _pass(self.gate, stop)
+        await pass_gate(self.gate, stop)
         if self.failure is not None:
             raise self.failure
         best = Trial(
@@ -164,15 +164,16 @@ class FakePublisher:
         return Verification(version, 1e-6, 1e-3)
 
 
-async def _pass(gate: asyncio.Event, stop: asyncio.Event) -> None:
+async def pass_gate(gate: asyncio.Event, stop: asyncio.Event) -> None:
     """Wait until a gate is open or the job shall end."""
-    opened = asyncio.create_task(gate.wait())
-    stopped = asyncio.create_task(stop.wait())
-    try:
-        await asyncio.wait((opened, stopped), return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        opened.cancel()
-        stopped.cancel()
+    if not gate.is_set():
+        opened = asyncio.create_task(gate.wait())
+        stopped = asyncio.create_task(stop.wait())
+        try:
+            await asyncio.wait((opened, stopped), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            opened.cancel()
+            stopped.cancel()
     if stop.is_set():
         raise JobCancelled("The job was cancelled.")
 

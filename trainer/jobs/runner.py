@@ -137,6 +137,8 @@ class JobRunner:
             del self._stops[job.id]
         _log.info("job.ended", job=job.id, state=ended.state, reason=ended.failure_reason)
         await self._clean_up(ended)
+        if isinstance(ended.result, RetrainingResult):
+            await self._forget_old_weights(ended, ended.result.version.model)
 
     async def _result(self, job: Job, stop: asyncio.Event) -> JobResult:
         if job.kind is JobKind.SEARCH:
@@ -161,10 +163,8 @@ class JobRunner:
     async def _clean_up(self, job: Job) -> None:
         if job.kind is JobKind.SEARCH:
             await asyncio.to_thread(self._searches.forget, job.id)
-            return
-        await asyncio.to_thread(self._workers.clean_up, job)
-        if isinstance(job.result, RetrainingResult):
-            await self._forget_old_weights(job, job.result.version.model)
+        else:
+            await asyncio.to_thread(self._workers.clean_up, job)
 
     async def _work(self, job: Job, stop: asyncio.Event) -> TrainedModel | EvaluationResult:
         if job.state is JobState.RUNNING:

@@ -11,6 +11,7 @@ from trainer.domain.search.space import Configuration
 from trainer.domain.search.trials import Epoch, Trial, TrialState, advance
 from trainer.domain.specs import ModelSpec
 from trainer.jobs.errors import JobCancelled
+from trainer.jobs.fakes import pass_gate
 from trainer.jobs.specs import SearchSpec
 from trainer.searches.errors import EpochGap, TrialExists, TrialNotFound
 from trainer.searches.ports import OnEpoch, TrialOutcome
@@ -224,7 +225,7 @@ class FakeTrialWorkers:
         for trained, epoch in enumerate(epochs[done:]):
             if fault is not None and trained == fault.after_epochs:
                 raise fault.error
-            await self._pass_gate(stop)
+            await pass_gate(self.gate, stop)
             self.history.append((trial.number, epoch))
             self._checkpoints[job_id, trial.number] = epoch.number
             await on_epoch(epoch)
@@ -233,17 +234,6 @@ class FakeTrialWorkers:
         at_end = trial.target_epochs == spec.plan.epochs and spec.test_frames
         test_iou, test_dice = self._test(configuration) if at_end and self._test else (None, None)
         return TrialOutcome(epochs, self._memory_mib(configuration), test_iou, test_dice)
-
-    async def _pass_gate(self, stop: asyncio.Event) -> None:
-        if not self.gate.is_set():
-            waits = [asyncio.create_task(event.wait()) for event in (self.gate, stop)]
-            try:
-                await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                for wait in waits:
-                    wait.cancel()
-        if stop.is_set():
-            raise JobCancelled("The search was cancelled.")
 
     def forget_trial(self, job_id: str, number: int) -> None:
         """See `TrialWorkers.forget_trial`."""
