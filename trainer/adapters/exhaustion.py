@@ -58,10 +58,14 @@ def naming_exhaustion() -> Iterator[None]:
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    """Yield an error and what it was raised from: an allocation also fails inside a check."""
+    """Yield an error and what it was raised from or during.
+
+    An allocation also fails inside a check, and torch ends a file that could not be written with an
+    error about its length.
+    """
     while error is not None:
         yield error
-        error = error.__cause__
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
 
 
 def _is_out_of_memory(error: BaseException) -> bool:

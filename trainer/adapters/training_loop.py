@@ -120,7 +120,7 @@ class _EpochEnd(Callback):
         partial = self._checkpoint.with_name(self._checkpoint.name + ".partial")
         try:
             trainer.save_checkpoint(partial)
-        except OSError:
+        except Exception:
             partial.unlink(missing_ok=True)  # what cannot be used shall not hold the room
             raise
         os.replace(partial, self._checkpoint)  # noqa: PTH105  # atomic, replaces the last epoch's

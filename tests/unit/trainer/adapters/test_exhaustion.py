@@ -41,6 +41,28 @@ def test_a_check_that_failed_for_want_of_memory_is_out_of_memory() -> None:
         raise IncompatibleArchitecture("It cannot be built.") from MemoryError()
 
 
+def test_a_failed_write_that_torch_answers_with_another_error_is_a_full_disk() -> None:
+    def write() -> None:
+        try:
+            raise OSError(errno.ENOSPC, "no room")
+        finally:
+            raise RuntimeError("unexpected pos 64 vs 8")
+
+    with pytest.raises(DiskFull), naming_exhaustion():
+        write()
+
+
+def test_an_error_that_hides_what_it_was_raised_during_is_not_explained_by_it() -> None:
+    def give_up() -> None:
+        try:
+            raise MemoryError
+        except MemoryError:
+            raise FileNotFoundError("x") from None
+
+    with pytest.raises(FileNotFoundError), naming_exhaustion():
+        give_up()
+
+
 @pytest.mark.parametrize(
     "error",
     [
