@@ -37,6 +37,10 @@ class _AcquisitionFunctionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_A
     """Population standard deviation over t of p_t."""
     ACQUISITION_FUNCTION_RANDOM: _AcquisitionFunction.ValueType  # 5
     """Uniform, from the campaign's seed; needs no model."""
+    ACQUISITION_FUNCTION_AUTO: _AcquisitionFunction.ValueType  # 6
+    """Chosen anew in every phase among MFE, CFE, MI and STD: each is tried once, then the one whose
+    batches raised the test IoU most is followed.
+    """
 
 class AcquisitionFunction(_AcquisitionFunction, metaclass=_AcquisitionFunctionEnumTypeWrapper):
     """Function that turns T stochastic passes over a frame into one uncertainty score.
@@ -57,6 +61,10 @@ ACQUISITION_FUNCTION_STD: AcquisitionFunction.ValueType  # 4
 """Population standard deviation over t of p_t."""
 ACQUISITION_FUNCTION_RANDOM: AcquisitionFunction.ValueType  # 5
 """Uniform, from the campaign's seed; needs no model."""
+ACQUISITION_FUNCTION_AUTO: AcquisitionFunction.ValueType  # 6
+"""Chosen anew in every phase among MFE, CFE, MI and STD: each is tried once, then the one whose
+batches raised the test IoU most is followed.
+"""
 Global___AcquisitionFunction: _TypeAlias = AcquisitionFunction  # noqa: Y015
 
 class _ReleaseKind:
@@ -71,6 +79,10 @@ class _ReleaseKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ReleaseKi
     """Plain segmentation network, served to the hospital."""
     RELEASE_KIND_UNCERTAINTY: _ReleaseKind.ValueType  # 2
     """Dropout network with T passes inside its graph, used to score frames."""
+    RELEASE_KIND_CONTROL: _ReleaseKind.ValueType  # 3
+    """Segmenter trained on randomly chosen labels only, to measure what the choice of frames is worth;
+    never serves.
+    """
 
 class ReleaseKind(_ReleaseKind, metaclass=_ReleaseKindEnumTypeWrapper):
     """What a published model version is for."""
@@ -81,6 +93,10 @@ RELEASE_KIND_SEGMENTER: ReleaseKind.ValueType  # 1
 """Plain segmentation network, served to the hospital."""
 RELEASE_KIND_UNCERTAINTY: ReleaseKind.ValueType  # 2
 """Dropout network with T passes inside its graph, used to score frames."""
+RELEASE_KIND_CONTROL: ReleaseKind.ValueType  # 3
+"""Segmenter trained on randomly chosen labels only, to measure what the choice of frames is worth;
+never serves.
+"""
 Global___ReleaseKind: _TypeAlias = ReleaseKind  # noqa: Y015
 
 @_typing.final

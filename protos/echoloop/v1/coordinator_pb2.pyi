@@ -205,6 +205,86 @@ RETRAIN_MODE_WARM_START: RetrainMode.ValueType  # 2
 """From the weights of the phase before."""
 Global___RetrainMode: _TypeAlias = RetrainMode  # noqa: Y015
 
+class _QueryStrategy:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _QueryStrategyEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_QueryStrategy.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    QUERY_STRATEGY_UNSPECIFIED: _QueryStrategy.ValueType  # 0
+    """The documented default."""
+    QUERY_STRATEGY_TOPK: _QueryStrategy.ValueType  # 1
+    """The K most uncertain frames, as in the source document."""
+    QUERY_STRATEGY_POWER: _QueryStrategy.ValueType  # 2
+    """A random draw without replacement, with probabilities that grow with the score's power."""
+    QUERY_STRATEGY_COVERAGE: _QueryStrategy.ValueType  # 3
+    """Frames that cover the most uncertain ones, and are far from what is labeled, in the space of the
+    model's embeddings.
+    """
+
+class QueryStrategy(_QueryStrategy, metaclass=_QueryStrategyEnumTypeWrapper):
+    """How a phase chooses its query batch from the ranked frames."""
+
+QUERY_STRATEGY_UNSPECIFIED: QueryStrategy.ValueType  # 0
+"""The documented default."""
+QUERY_STRATEGY_TOPK: QueryStrategy.ValueType  # 1
+"""The K most uncertain frames, as in the source document."""
+QUERY_STRATEGY_POWER: QueryStrategy.ValueType  # 2
+"""A random draw without replacement, with probabilities that grow with the score's power."""
+QUERY_STRATEGY_COVERAGE: QueryStrategy.ValueType  # 3
+"""Frames that cover the most uncertain ones, and are far from what is labeled, in the space of the
+model's embeddings.
+"""
+Global___QueryStrategy: _TypeAlias = QueryStrategy  # noqa: Y015
+
+class _ColdStart:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ColdStartEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ColdStart.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    COLD_START_UNSPECIFIED: _ColdStart.ValueType  # 0
+    """The documented default."""
+    COLD_START_RANDOM: _ColdStart.ValueType  # 1
+    """Uniform, from the campaign's seed."""
+    COLD_START_TYPICAL: _ColdStart.ValueType  # 2
+    """The most typical frame of each of K clusters of image descriptors."""
+
+class ColdStart(_ColdStart, metaclass=_ColdStartEnumTypeWrapper):
+    """How the initial query chooses, when there is no model to ask."""
+
+COLD_START_UNSPECIFIED: ColdStart.ValueType  # 0
+"""The documented default."""
+COLD_START_RANDOM: ColdStart.ValueType  # 1
+"""Uniform, from the campaign's seed."""
+COLD_START_TYPICAL: ColdStart.ValueType  # 2
+"""The most typical frame of each of K clusters of image descriptors."""
+Global___ColdStart: _TypeAlias = ColdStart  # noqa: Y015
+
+class _Arm:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ArmEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Arm.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    ARM_UNSPECIFIED: _Arm.ValueType  # 0
+    """It is in none."""
+    ARM_ACTIVE: _Arm.ValueType  # 1
+    """Chosen by the campaign's strategy."""
+    ARM_CONTROL: _Arm.ValueType  # 2
+    """Drawn at random, to measure what the strategy is worth."""
+
+class Arm(_Arm, metaclass=_ArmEnumTypeWrapper):
+    """Why a frame is in a query batch."""
+
+ARM_UNSPECIFIED: Arm.ValueType  # 0
+"""It is in none."""
+ARM_ACTIVE: Arm.ValueType  # 1
+"""Chosen by the campaign's strategy."""
+ARM_CONTROL: Arm.ValueType  # 2
+"""Drawn at random, to measure what the strategy is worth."""
+Global___Arm: _TypeAlias = Arm  # noqa: Y015
+
 @_typing.final
 class ImportHeader(_message.Message):
     """What an import is about."""
@@ -614,6 +694,63 @@ class ListLabeledFramesResponse(_message.Message):
 Global___ListLabeledFramesResponse: _TypeAlias = ListLabeledFramesResponse  # noqa: Y015
 
 @_typing.final
+class QueryConfig(_message.Message):
+    """How query batches are chosen. UNSPECIFIED, zero or absent values take the documented default."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STRATEGY_FIELD_NUMBER: _builtins.int
+    COLD_START_FIELD_NUMBER: _builtins.int
+    POWER_FIELD_NUMBER: _builtins.int
+    SHORTLIST_FIELD_NUMBER: _builtins.int
+    MAX_PER_PATIENT_FIELD_NUMBER: _builtins.int
+    MAX_PER_CLIP_FIELD_NUMBER: _builtins.int
+    CONTROL_SHARE_FIELD_NUMBER: _builtins.int
+    strategy: Global___QueryStrategy.ValueType
+    """How a phase chooses its batch; ignored when the acquisition function is RANDOM."""
+    cold_start: Global___ColdStart.ValueType
+    """How the initial query chooses."""
+    power: _builtins.float
+    """POWER: exponent of the score, greater than 0. Small is close to random, large to TOPK."""
+    shortlist: _builtins.int
+    """COVERAGE: it chooses among this many times K of the most uncertain frames, at least 1."""
+    max_per_patient: _builtins.int
+    """At most this many frames of one patient in a batch; 0 means no limit. A patient gives more only
+    when the batch would otherwise stay smaller than K.
+    """
+    max_per_clip: _builtins.int
+    """The same of one clip."""
+    control_share: _builtins.float
+    """Share of each batch that is drawn at random, 0 to 0.5; above 0 each phase also trains and
+    measures a segmenter on randomly chosen labels only, so that label savings can be stated.
+    """
+    def __init__(
+        self,
+        *,
+        strategy: Global___QueryStrategy.ValueType = ...,
+        cold_start: Global___ColdStart.ValueType = ...,
+        power: _builtins.float = ...,
+        shortlist: _builtins.int = ...,
+        max_per_patient: _builtins.int | None = ...,
+        max_per_clip: _builtins.int | None = ...,
+        control_share: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_max_per_clip", b"_max_per_clip", "_max_per_patient", b"_max_per_patient", "max_per_clip", b"max_per_clip", "max_per_patient", b"max_per_patient"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_per_clip", b"_max_per_clip", "_max_per_patient", b"_max_per_patient", "cold_start", b"cold_start", "control_share", b"control_share", "max_per_clip", b"max_per_clip", "max_per_patient", b"max_per_patient", "power", b"power", "shortlist", b"shortlist", "strategy", b"strategy"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__max_per_clip: _TypeAlias = _typing.Literal["max_per_clip"]  # noqa: Y015
+    _WhichOneofArgType__max_per_clip: _TypeAlias = _typing.Literal["_max_per_clip", b"_max_per_clip"]  # noqa: Y015
+    _WhichOneofReturnType__max_per_patient: _TypeAlias = _typing.Literal["max_per_patient"]  # noqa: Y015
+    _WhichOneofArgType__max_per_patient: _TypeAlias = _typing.Literal["_max_per_patient", b"_max_per_patient"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_per_clip) -> _WhichOneofReturnType__max_per_clip | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_per_patient) -> _WhichOneofReturnType__max_per_patient | None: ...
+
+Global___QueryConfig: _TypeAlias = QueryConfig  # noqa: Y015
+
+@_typing.final
 class CampaignConfig(_message.Message):
     """How a campaign runs. Zero or absent values take the preset's or the documented default."""
 
@@ -636,6 +773,7 @@ class CampaignConfig(_message.Message):
     SEGMENTER_HYPERPARAMETERS_FIELD_NUMBER: _builtins.int
     UNCERTAINTY_HYPERPARAMETERS_FIELD_NUMBER: _builtins.int
     SEARCH_FIELD_NUMBER: _builtins.int
+    QUERY_FIELD_NUMBER: _builtins.int
     dataset: _builtins.str
     """Data set name; required."""
     preset: _builtins.str
@@ -680,6 +818,10 @@ class CampaignConfig(_message.Message):
     def uncertainty_hyperparameters(self) -> _common_pb2.Hyperparameters:
         """The same of the uncertainty model."""
 
+    @_builtins.property
+    def query(self) -> Global___QueryConfig:
+        """How query batches are chosen."""
+
     def __init__(
         self,
         *,
@@ -700,10 +842,11 @@ class CampaignConfig(_message.Message):
         segmenter_hyperparameters: _common_pb2.Hyperparameters | None = ...,
         uncertainty_hyperparameters: _common_pb2.Hyperparameters | None = ...,
         search: _builtins.str = ...,
+        query: Global___QueryConfig | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_target_iou", b"_target_iou", "segmenter", b"segmenter", "segmenter_hyperparameters", b"segmenter_hyperparameters", "target_iou", b"target_iou", "uncertainty", b"uncertainty", "uncertainty_hyperparameters", b"uncertainty_hyperparameters"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_target_iou", b"_target_iou", "query", b"query", "segmenter", b"segmenter", "segmenter_hyperparameters", b"segmenter_hyperparameters", "target_iou", b"target_iou", "uncertainty", b"uncertainty", "uncertainty_hyperparameters", b"uncertainty_hyperparameters"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_target_iou", b"_target_iou", "acquisition", b"acquisition", "dataset", b"dataset", "epochs", b"epochs", "initial_labels", b"initial_labels", "label_budget", b"label_budget", "lease_s", b"lease_s", "n_passes", b"n_passes", "preset", b"preset", "query_size", b"query_size", "retrain_mode", b"retrain_mode", "search", b"search", "seed", b"seed", "segmenter", b"segmenter", "segmenter_hyperparameters", b"segmenter_hyperparameters", "target_iou", b"target_iou", "uncertainty", b"uncertainty", "uncertainty_hyperparameters", b"uncertainty_hyperparameters"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_target_iou", b"_target_iou", "acquisition", b"acquisition", "dataset", b"dataset", "epochs", b"epochs", "initial_labels", b"initial_labels", "label_budget", b"label_budget", "lease_s", b"lease_s", "n_passes", b"n_passes", "preset", b"preset", "query", b"query", "query_size", b"query_size", "retrain_mode", b"retrain_mode", "search", b"search", "seed", b"seed", "segmenter", b"segmenter", "segmenter_hyperparameters", b"segmenter_hyperparameters", "target_iou", b"target_iou", "uncertainty", b"uncertainty", "uncertainty_hyperparameters", b"uncertainty_hyperparameters"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__target_iou: _TypeAlias = _typing.Literal["target_iou"]  # noqa: Y015
     _WhichOneofArgType__target_iou: _TypeAlias = _typing.Literal["_target_iou", b"_target_iou"]  # noqa: Y015
@@ -1252,6 +1395,11 @@ class Phase(_message.Message):
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     END_TIME_FIELD_NUMBER: _builtins.int
     REVISION_FIELD_NUMBER: _builtins.int
+    ACQUISITION_FIELD_NUMBER: _builtins.int
+    ARMS_FIELD_NUMBER: _builtins.int
+    CONTROL_RELEASE_FIELD_NUMBER: _builtins.int
+    CONTROL_LABELED_FIELD_NUMBER: _builtins.int
+    CONTROL_IOU_FIELD_NUMBER: _builtins.int
     number: _builtins.int
     """Number; 0 is the initial query, which trains nothing."""
     state: Global___PhaseState.ValueType
@@ -1270,6 +1418,14 @@ class Phase(_message.Message):
     """Frames chosen for annotation."""
     revision: _builtins.int
     """Grows with every change."""
+    acquisition: _common_pb2.AcquisitionFunction.ValueType
+    """Function that ranks its frames; UNSPECIFIED before scoring. Never AUTO."""
+    control_release: _builtins.str
+    """Release id of its control segmenter; empty when there is none."""
+    control_labeled: _builtins.int
+    """Randomly chosen labels that the control segmenter was trained on."""
+    control_iou: _builtins.float
+    """Test IoU of the control segmenter; absent before its evaluation."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """When it began."""
@@ -1277,6 +1433,10 @@ class Phase(_message.Message):
     @_builtins.property
     def end_time(self) -> _timestamp_pb2.Timestamp:
         """When it completed; absent before."""
+
+    @_builtins.property
+    def arms(self) -> _containers.RepeatedCompositeFieldContainer[Global___AcquisitionArm]:
+        """With AUTO: what the choice of that function was made from."""
 
     def __init__(
         self,
@@ -1292,21 +1452,73 @@ class Phase(_message.Message):
         create_time: _timestamp_pb2.Timestamp | None = ...,
         end_time: _timestamp_pb2.Timestamp | None = ...,
         revision: _builtins.int = ...,
+        acquisition: _common_pb2.AcquisitionFunction.ValueType = ...,
+        arms: _abc.Iterable[Global___AcquisitionArm] | None = ...,
+        control_release: _builtins.str = ...,
+        control_labeled: _builtins.int = ...,
+        control_iou: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_test_dice", b"_test_dice", "_test_iou", b"_test_iou", "create_time", b"create_time", "end_time", b"end_time", "test_dice", b"test_dice", "test_iou", b"test_iou"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_control_iou", b"_control_iou", "_test_dice", b"_test_dice", "_test_iou", b"_test_iou", "control_iou", b"control_iou", "create_time", b"create_time", "end_time", b"end_time", "test_dice", b"test_dice", "test_iou", b"test_iou"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_test_dice", b"_test_dice", "_test_iou", b"_test_iou", "create_time", b"create_time", "end_time", b"end_time", "labeled", b"labeled", "number", b"number", "queried", b"queried", "revision", b"revision", "segmenter_release", b"segmenter_release", "state", b"state", "test_dice", b"test_dice", "test_iou", b"test_iou", "uncertainty_release", b"uncertainty_release"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_control_iou", b"_control_iou", "_test_dice", b"_test_dice", "_test_iou", b"_test_iou", "acquisition", b"acquisition", "arms", b"arms", "control_iou", b"control_iou", "control_labeled", b"control_labeled", "control_release", b"control_release", "create_time", b"create_time", "end_time", b"end_time", "labeled", b"labeled", "number", b"number", "queried", b"queried", "revision", b"revision", "segmenter_release", b"segmenter_release", "state", b"state", "test_dice", b"test_dice", "test_iou", b"test_iou", "uncertainty_release", b"uncertainty_release"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__control_iou: _TypeAlias = _typing.Literal["control_iou"]  # noqa: Y015
+    _WhichOneofArgType__control_iou: _TypeAlias = _typing.Literal["_control_iou", b"_control_iou"]  # noqa: Y015
     _WhichOneofReturnType__test_dice: _TypeAlias = _typing.Literal["test_dice"]  # noqa: Y015
     _WhichOneofArgType__test_dice: _TypeAlias = _typing.Literal["_test_dice", b"_test_dice"]  # noqa: Y015
     _WhichOneofReturnType__test_iou: _TypeAlias = _typing.Literal["test_iou"]  # noqa: Y015
     _WhichOneofArgType__test_iou: _TypeAlias = _typing.Literal["_test_iou", b"_test_iou"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__control_iou) -> _WhichOneofReturnType__control_iou | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__test_dice) -> _WhichOneofReturnType__test_dice | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__test_iou) -> _WhichOneofReturnType__test_iou | None: ...
 
 Global___Phase: _TypeAlias = Phase  # noqa: Y015
+
+@_typing.final
+class AcquisitionArm(_message.Message):
+    """An acquisition function as AUTO saw it when it chose."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FUNCTION_FIELD_NUMBER: _builtins.int
+    PLAYS_FIELD_NUMBER: _builtins.int
+    GAIN_FIELD_NUMBER: _builtins.int
+    BOUND_FIELD_NUMBER: _builtins.int
+    function: _common_pb2.AcquisitionFunction.ValueType
+    """The function."""
+    plays: _builtins.int
+    """Phases whose batch it has chosen before."""
+    gain: _builtins.float
+    """What those batches brought: mean gain in test IoU over what the learning curve led to expect.
+    Absent before the first is measured.
+    """
+    bound: _builtins.float
+    """The number that AUTO compared; absent while every function is tried once."""
+    def __init__(
+        self,
+        *,
+        function: _common_pb2.AcquisitionFunction.ValueType = ...,
+        plays: _builtins.int = ...,
+        gain: _builtins.float | None = ...,
+        bound: _builtins.float | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_bound", b"_bound", "_gain", b"_gain", "bound", b"bound", "gain", b"gain"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_bound", b"_bound", "_gain", b"_gain", "bound", b"bound", "function", b"function", "gain", b"gain", "plays", b"plays"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__bound: _TypeAlias = _typing.Literal["bound"]  # noqa: Y015
+    _WhichOneofArgType__bound: _TypeAlias = _typing.Literal["_bound", b"_bound"]  # noqa: Y015
+    _WhichOneofReturnType__gain: _TypeAlias = _typing.Literal["gain"]  # noqa: Y015
+    _WhichOneofArgType__gain: _TypeAlias = _typing.Literal["_gain", b"_gain"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__bound) -> _WhichOneofReturnType__bound | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__gain) -> _WhichOneofReturnType__gain | None: ...
+
+Global___AcquisitionArm: _TypeAlias = AcquisitionArm  # noqa: Y015
 
 @_typing.final
 class ListPhasesRequest(_message.Message):
@@ -1594,12 +1806,15 @@ class FrameScores(_message.Message):
     SCORES_FIELD_NUMBER: _builtins.int
     RANK_FIELD_NUMBER: _builtins.int
     FAILURE_FIELD_NUMBER: _builtins.int
+    ARM_FIELD_NUMBER: _builtins.int
     frame_id: _builtins.str
     """Frame id."""
     rank: _builtins.int
     """Rank in the query batch from 1; 0 when not selected."""
     failure: _builtins.str
     """Why the frame could not be scored; empty when it was."""
+    arm: Global___Arm.ValueType
+    """Why it is in the query batch."""
     @_builtins.property
     def scores(self) -> _common_pb2.Scores:
         """Its scores."""
@@ -1611,10 +1826,11 @@ class FrameScores(_message.Message):
         scores: _common_pb2.Scores | None = ...,
         rank: _builtins.int = ...,
         failure: _builtins.str = ...,
+        arm: Global___Arm.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["scores", b"scores"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["failure", b"failure", "frame_id", b"frame_id", "rank", b"rank", "scores", b"scores"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["arm", b"arm", "failure", b"failure", "frame_id", b"frame_id", "rank", b"rank", "scores", b"scores"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1725,6 +1941,8 @@ class SelectionCheck(_message.Message):
     ACQUISITION_FIELD_NUMBER: _builtins.int
     MODEL_DIGEST_FIELD_NUMBER: _builtins.int
     SEED_FIELD_NUMBER: _builtins.int
+    STRATEGY_FIELD_NUMBER: _builtins.int
+    CONTROL_FIELD_NUMBER: _builtins.int
     phase: _builtins.int
     """Phase number."""
     verified: _builtins.bool
@@ -1739,6 +1957,10 @@ class SelectionCheck(_message.Message):
     """Digest of the uncertainty model that scored; empty for RANDOM."""
     seed: _builtins.int
     """Seed of the phase."""
+    strategy: Global___QueryStrategy.ValueType
+    """Strategy used; UNSPECIFIED for the initial query and for RANDOM."""
+    control: _builtins.int
+    """Frames of the batch that were drawn at random as control."""
     @_builtins.property
     def unexpected(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Frame ids stored but not recomputed."""
@@ -1759,10 +1981,12 @@ class SelectionCheck(_message.Message):
         acquisition: _common_pb2.AcquisitionFunction.ValueType = ...,
         model_digest: _builtins.str = ...,
         seed: _builtins.int = ...,
+        strategy: Global___QueryStrategy.ValueType = ...,
+        control: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["acquisition", b"acquisition", "missing", b"missing", "model_digest", b"model_digest", "phase", b"phase", "scored", b"scored", "seed", b"seed", "selected", b"selected", "unexpected", b"unexpected", "verified", b"verified"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["acquisition", b"acquisition", "control", b"control", "missing", b"missing", "model_digest", b"model_digest", "phase", b"phase", "scored", b"scored", "seed", b"seed", "selected", b"selected", "strategy", b"strategy", "unexpected", b"unexpected", "verified", b"verified"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1795,3 +2019,255 @@ class VerifySelectionResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___VerifySelectionResponse: _TypeAlias = VerifySelectionResponse  # noqa: Y015
+
+@_typing.final
+class GetForecastRequest(_message.Message):
+    """Request of GetForecast."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CAMPAIGN_FIELD_NUMBER: _builtins.int
+    campaign: _builtins.str
+    """Id or name."""
+    def __init__(
+        self,
+        *,
+        campaign: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["campaign", b"campaign"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetForecastRequest: _TypeAlias = GetForecastRequest  # noqa: Y015
+
+@_typing.final
+class Estimate(_message.Message):
+    """A number with its 90 % interval."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MEDIAN_FIELD_NUMBER: _builtins.int
+    LOW_FIELD_NUMBER: _builtins.int
+    HIGH_FIELD_NUMBER: _builtins.int
+    median: _builtins.float
+    """Median."""
+    low: _builtins.float
+    """5th percentile."""
+    high: _builtins.float
+    """95th percentile."""
+    def __init__(
+        self,
+        *,
+        median: _builtins.float = ...,
+        low: _builtins.float = ...,
+        high: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["high", b"high", "low", b"low", "median", b"median"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Estimate: _TypeAlias = Estimate  # noqa: Y015
+
+@_typing.final
+class CurvePoint(_message.Message):
+    """A measured point of a learning curve."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PHASE_FIELD_NUMBER: _builtins.int
+    LABELS_FIELD_NUMBER: _builtins.int
+    IOU_FIELD_NUMBER: _builtins.int
+    phase: _builtins.int
+    """Phase that measured it."""
+    labels: _builtins.int
+    """Labels that the segmenter was trained on."""
+    iou: _builtins.float
+    """Its test IoU."""
+    def __init__(
+        self,
+        *,
+        phase: _builtins.int = ...,
+        labels: _builtins.int = ...,
+        iou: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["iou", b"iou", "labels", b"labels", "phase", b"phase"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CurvePoint: _TypeAlias = CurvePoint  # noqa: Y015
+
+@_typing.final
+class FittedPoint(_message.Message):
+    """A point of a fitted learning curve, for drawing."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LABELS_FIELD_NUMBER: _builtins.int
+    IOU_FIELD_NUMBER: _builtins.int
+    labels: _builtins.float
+    """Labels."""
+    @_builtins.property
+    def iou(self) -> Global___Estimate:
+        """Test IoU."""
+
+    def __init__(
+        self,
+        *,
+        labels: _builtins.float = ...,
+        iou: Global___Estimate | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["iou", b"iou"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["iou", b"iou", "labels", b"labels"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FittedPoint: _TypeAlias = FittedPoint  # noqa: Y015
+
+@_typing.final
+class LabelForecast(_message.Message):
+    """How many labels reach the target."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LABELS_TO_TARGET_FIELD_NUMBER: _builtins.int
+    PLATEAU_IOU_FIELD_NUMBER: _builtins.int
+    REACHABLE_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    CURVE_FIELD_NUMBER: _builtins.int
+    reachable: _builtins.float
+    """Probability that the curve reaches the target at all, 0 to 1; absent when it cannot be said."""
+    reason: _builtins.str
+    """Why it cannot be said, and what would help; empty when it can."""
+    @_builtins.property
+    def labels_to_target(self) -> Global___Estimate:
+        """Labels in all, those present included; absent when it cannot be said, or when the target is
+        not reached in the median.
+        """
+
+    @_builtins.property
+    def plateau_iou(self) -> Global___Estimate:
+        """Test IoU that the curve tends to with ever more labels; absent when it cannot be said."""
+
+    @_builtins.property
+    def curve(self) -> _containers.RepeatedCompositeFieldContainer[Global___FittedPoint]:
+        """The fitted curve; empty when it cannot be said."""
+
+    def __init__(
+        self,
+        *,
+        labels_to_target: Global___Estimate | None = ...,
+        plateau_iou: Global___Estimate | None = ...,
+        reachable: _builtins.float | None = ...,
+        reason: _builtins.str = ...,
+        curve: _abc.Iterable[Global___FittedPoint] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_reachable", b"_reachable", "labels_to_target", b"labels_to_target", "plateau_iou", b"plateau_iou", "reachable", b"reachable"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_reachable", b"_reachable", "curve", b"curve", "labels_to_target", b"labels_to_target", "plateau_iou", b"plateau_iou", "reachable", b"reachable", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__reachable: _TypeAlias = _typing.Literal["reachable"]  # noqa: Y015
+    _WhichOneofArgType__reachable: _TypeAlias = _typing.Literal["_reachable", b"_reachable"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__reachable) -> _WhichOneofReturnType__reachable | None: ...
+
+Global___LabelForecast: _TypeAlias = LabelForecast  # noqa: Y015
+
+@_typing.final
+class LabelSavings(_message.Message):
+    """How many labels the choice of frames has saved."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SHARE_FIELD_NUMBER: _builtins.int
+    RANDOM_LABELS_FIELD_NUMBER: _builtins.int
+    EXTRAPOLATED_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    CURVE_FIELD_NUMBER: _builtins.int
+    extrapolated: _builtins.bool
+    """True when that lies beyond the largest control set that was measured."""
+    reason: _builtins.str
+    """Why it cannot be said, and what would help; empty when it can."""
+    @_builtins.property
+    def share(self) -> Global___Estimate:
+        """1 - labels used / labels that random choice needs for the same test IoU; negative when random
+        choice needs fewer. Absent when it cannot be said.
+        """
+
+    @_builtins.property
+    def random_labels(self) -> Global___Estimate:
+        """Labels that random choice needs for the newest segmenter's test IoU; absent with `share`."""
+
+    @_builtins.property
+    def curve(self) -> _containers.RepeatedCompositeFieldContainer[Global___FittedPoint]:
+        """The fitted curve of the control segmenters; empty when it cannot be said."""
+
+    def __init__(
+        self,
+        *,
+        share: Global___Estimate | None = ...,
+        random_labels: Global___Estimate | None = ...,
+        extrapolated: _builtins.bool = ...,
+        reason: _builtins.str = ...,
+        curve: _abc.Iterable[Global___FittedPoint] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["random_labels", b"random_labels", "share", b"share"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["curve", b"curve", "extrapolated", b"extrapolated", "random_labels", b"random_labels", "reason", b"reason", "share", b"share"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LabelSavings: _TypeAlias = LabelSavings  # noqa: Y015
+
+@_typing.final
+class GetForecastResponse(_message.Message):
+    """What the phases measured so far say about labels."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACTIVE_FIELD_NUMBER: _builtins.int
+    CONTROL_FIELD_NUMBER: _builtins.int
+    TARGET_IOU_FIELD_NUMBER: _builtins.int
+    FORECAST_FIELD_NUMBER: _builtins.int
+    SAVINGS_FIELD_NUMBER: _builtins.int
+    target_iou: _builtins.float
+    """The campaign's target; absent when it has none."""
+    @_builtins.property
+    def active(self) -> _containers.RepeatedCompositeFieldContainer[Global___CurvePoint]:
+        """Measured segmenters, in the order of phases."""
+
+    @_builtins.property
+    def control(self) -> _containers.RepeatedCompositeFieldContainer[Global___CurvePoint]:
+        """Measured control segmenters, in the order of phases."""
+
+    @_builtins.property
+    def forecast(self) -> Global___LabelForecast:
+        """Labels that reach the target."""
+
+    @_builtins.property
+    def savings(self) -> Global___LabelSavings:
+        """Labels saved so far."""
+
+    def __init__(
+        self,
+        *,
+        active: _abc.Iterable[Global___CurvePoint] | None = ...,
+        control: _abc.Iterable[Global___CurvePoint] | None = ...,
+        target_iou: _builtins.float | None = ...,
+        forecast: Global___LabelForecast | None = ...,
+        savings: Global___LabelSavings | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_target_iou", b"_target_iou", "forecast", b"forecast", "savings", b"savings", "target_iou", b"target_iou"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_target_iou", b"_target_iou", "active", b"active", "control", b"control", "forecast", b"forecast", "savings", b"savings", "target_iou", b"target_iou"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__target_iou: _TypeAlias = _typing.Literal["target_iou"]  # noqa: Y015
+    _WhichOneofArgType__target_iou: _TypeAlias = _typing.Literal["_target_iou", b"_target_iou"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__target_iou) -> _WhichOneofReturnType__target_iou | None: ...
+
+Global___GetForecastResponse: _TypeAlias = GetForecastResponse  # noqa: Y015

@@ -120,6 +120,11 @@ class CoordinatorServiceStub:
                 request_serializer=echoloop_dot_v1_dot_coordinator__pb2.VerifySelectionRequest.SerializeToString,
                 response_deserializer=echoloop_dot_v1_dot_coordinator__pb2.VerifySelectionResponse.FromString,
                 _registered_method=True)
+        self.GetForecast = channel.unary_unary(
+                '/echoloop.v1.CoordinatorService/GetForecast',
+                request_serializer=echoloop_dot_v1_dot_coordinator__pb2.GetForecastRequest.SerializeToString,
+                response_deserializer=echoloop_dot_v1_dot_coordinator__pb2.GetForecastResponse.FromString,
+                _registered_method=True)
 
 
 class CoordinatorServiceServicer:
@@ -250,6 +255,13 @@ class CoordinatorServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetForecast(self, request, context):
+        """Estimates the labels still needed and the labels saved so far, from the phases measured so far.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_CoordinatorServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -337,6 +349,11 @@ def add_CoordinatorServiceServicer_to_server(servicer, server):
                     servicer.VerifySelection,
                     request_deserializer=echoloop_dot_v1_dot_coordinator__pb2.VerifySelectionRequest.FromString,
                     response_serializer=echoloop_dot_v1_dot_coordinator__pb2.VerifySelectionResponse.SerializeToString,
+            ),
+            'GetForecast': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetForecast,
+                    request_deserializer=echoloop_dot_v1_dot_coordinator__pb2.GetForecastRequest.FromString,
+                    response_serializer=echoloop_dot_v1_dot_coordinator__pb2.GetForecastResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -799,6 +816,33 @@ class CoordinatorService:
             '/echoloop.v1.CoordinatorService/VerifySelection',
             echoloop_dot_v1_dot_coordinator__pb2.VerifySelectionRequest.SerializeToString,
             echoloop_dot_v1_dot_coordinator__pb2.VerifySelectionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetForecast(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/echoloop.v1.CoordinatorService/GetForecast',
+            echoloop_dot_v1_dot_coordinator__pb2.GetForecastRequest.SerializeToString,
+            echoloop_dot_v1_dot_coordinator__pb2.GetForecastResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -56,6 +56,8 @@ class CoordinatorServiceStub:
     """Lists the stored scores of one phase, highest first by the campaign's acquisition function."""
     VerifySelection: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.VerifySelectionRequest, _coordinator_pb2.VerifySelectionResponse]
     """Recomputes every query batch from stored scores, seed and strategy, and compares."""
+    GetForecast: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.GetForecastRequest, _coordinator_pb2.GetForecastResponse]
+    """Estimates the labels still needed and the labels saved so far, from the phases measured so far."""
 
 class CoordinatorServiceServicer(metaclass=_abc_1.ABCMeta):
     """Owns data sets and drives active-learning campaigns through their phases."""
@@ -201,5 +203,13 @@ class CoordinatorServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_coordinator_pb2.VerifySelectionRequest, _abc.Awaitable[_coordinator_pb2.VerifySelectionResponse]],
     ) -> _abc.Awaitable[_coordinator_pb2.VerifySelectionResponse]:
         """Recomputes every query batch from stored scores, seed and strategy, and compares."""
+
+    @_abc_1.abstractmethod
+    def GetForecast(
+        self,
+        request: _coordinator_pb2.GetForecastRequest,
+        context: _aio.ServicerContext[_coordinator_pb2.GetForecastRequest, _abc.Awaitable[_coordinator_pb2.GetForecastResponse]],
+    ) -> _abc.Awaitable[_coordinator_pb2.GetForecastResponse]:
+        """Estimates the labels still needed and the labels saved so far, from the phases measured so far."""
 
 def add_CoordinatorServiceServicer_to_server(servicer: CoordinatorServiceServicer, server: _aio.Server) -> None: ...

@@ -244,3 +244,63 @@ class ScoreFramesResponse(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType_outcome) -> _WhichOneofReturnType_outcome | None: ...
 
 Global___ScoreFramesResponse: _TypeAlias = ScoreFramesResponse  # noqa: Y015
+
+@_typing.final
+class DescribeFramesRequest(_message.Message):
+    """Message of a describing stream."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FRAME_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def frame(self) -> Global___FrameReference:
+        """A frame to describe."""
+
+    def __init__(
+        self,
+        *,
+        frame: Global___FrameReference | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["frame", b"frame"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["frame", b"frame"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DescribeFramesRequest: _TypeAlias = DescribeFramesRequest  # noqa: Y015
+
+@_typing.final
+class DescribeFramesResponse(_message.Message):
+    """Result of one frame."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FRAME_ID_FIELD_NUMBER: _builtins.int
+    DESCRIPTOR_FIELD_NUMBER: _builtins.int
+    FAILURE_FIELD_NUMBER: _builtins.int
+    frame_id: _builtins.str
+    """Frame id."""
+    @_builtins.property
+    def descriptor(self) -> Global___Embedding:
+        """Descriptor of the image: near for images that look alike."""
+
+    @_builtins.property
+    def failure(self) -> Global___FrameFailure:
+        """The frame could not be described."""
+
+    def __init__(
+        self,
+        *,
+        frame_id: _builtins.str = ...,
+        descriptor: Global___Embedding | None = ...,
+        failure: Global___FrameFailure | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["descriptor", b"descriptor", "failure", b"failure", "outcome", b"outcome"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["descriptor", b"descriptor", "failure", b"failure", "frame_id", b"frame_id", "outcome", b"outcome"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_outcome: _TypeAlias = _typing.Literal["descriptor", "failure"]  # noqa: Y015
+    _WhichOneofArgType_outcome: _TypeAlias = _typing.Literal["outcome", b"outcome"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_outcome) -> _WhichOneofReturnType_outcome | None: ...
+
+Global___DescribeFramesResponse: _TypeAlias = DescribeFramesResponse  # noqa: Y015

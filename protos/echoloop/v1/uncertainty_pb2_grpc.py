@@ -40,6 +40,11 @@ class UncertaintyServiceStub:
                 request_serializer=echoloop_dot_v1_dot_uncertainty__pb2.ScoreFramesRequest.SerializeToString,
                 response_deserializer=echoloop_dot_v1_dot_uncertainty__pb2.ScoreFramesResponse.FromString,
                 _registered_method=True)
+        self.DescribeFrames = channel.stream_stream(
+                '/echoloop.v1.UncertaintyService/DescribeFrames',
+                request_serializer=echoloop_dot_v1_dot_uncertainty__pb2.DescribeFramesRequest.SerializeToString,
+                response_deserializer=echoloop_dot_v1_dot_uncertainty__pb2.DescribeFramesResponse.FromString,
+                _registered_method=True)
 
 
 class UncertaintyServiceServicer:
@@ -55,6 +60,14 @@ class UncertaintyServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def DescribeFrames(self, request_iterator, context):
+        """Describes frames without a model, for a first choice before anything is labeled. A result is
+        sent for every frame, in any order; a frame that cannot be read or decoded gets a failure.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_UncertaintyServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -62,6 +75,11 @@ def add_UncertaintyServiceServicer_to_server(servicer, server):
                     servicer.ScoreFrames,
                     request_deserializer=echoloop_dot_v1_dot_uncertainty__pb2.ScoreFramesRequest.FromString,
                     response_serializer=echoloop_dot_v1_dot_uncertainty__pb2.ScoreFramesResponse.SerializeToString,
+            ),
+            'DescribeFrames': grpc.stream_stream_rpc_method_handler(
+                    servicer.DescribeFrames,
+                    request_deserializer=echoloop_dot_v1_dot_uncertainty__pb2.DescribeFramesRequest.FromString,
+                    response_serializer=echoloop_dot_v1_dot_uncertainty__pb2.DescribeFramesResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -92,6 +110,33 @@ class UncertaintyService:
             '/echoloop.v1.UncertaintyService/ScoreFrames',
             echoloop_dot_v1_dot_uncertainty__pb2.ScoreFramesRequest.SerializeToString,
             echoloop_dot_v1_dot_uncertainty__pb2.ScoreFramesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DescribeFrames(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/echoloop.v1.UncertaintyService/DescribeFrames',
+            echoloop_dot_v1_dot_uncertainty__pb2.DescribeFramesRequest.SerializeToString,
+            echoloop_dot_v1_dot_uncertainty__pb2.DescribeFramesResponse.FromString,
             options,
             channel_credentials,
             insecure,

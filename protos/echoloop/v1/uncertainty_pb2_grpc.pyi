@@ -21,6 +21,10 @@ class UncertaintyServiceStub:
     any order, as soon as it is ready. A frame that cannot be read or decoded gets a failure, the
     rest goes on. The server reads no further ahead than its bounded queue.
     """
+    DescribeFrames: _aio.StreamStreamMultiCallable[_uncertainty_pb2.DescribeFramesRequest, _uncertainty_pb2.DescribeFramesResponse]
+    """Describes frames without a model, for a first choice before anything is labeled. A result is
+    sent for every frame, in any order; a frame that cannot be read or decoded gets a failure.
+    """
 
 class UncertaintyServiceServicer(metaclass=_abc_1.ABCMeta):
     """Scores frames by Monte-Carlo dropout on a served uncertainty model."""
@@ -34,6 +38,16 @@ class UncertaintyServiceServicer(metaclass=_abc_1.ABCMeta):
         """The first message is the header, every other one a frame. A result is sent for every frame, in
         any order, as soon as it is ready. A frame that cannot be read or decoded gets a failure, the
         rest goes on. The server reads no further ahead than its bounded queue.
+        """
+
+    @_abc_1.abstractmethod
+    def DescribeFrames(
+        self,
+        request_iterator: _abc.AsyncIterator[_uncertainty_pb2.DescribeFramesRequest],
+        context: _aio.ServicerContext[_abc.AsyncIterator[_uncertainty_pb2.DescribeFramesRequest], _abc.AsyncIterator[_uncertainty_pb2.DescribeFramesResponse]],
+    ) -> _abc.AsyncIterator[_uncertainty_pb2.DescribeFramesResponse]:
+        """Describes frames without a model, for a first choice before anything is labeled. A result is
+        sent for every frame, in any order; a frame that cannot be read or decoded gets a failure.
         """
 
 def add_UncertaintyServiceServicer_to_server(servicer: UncertaintyServiceServicer, server: _aio.Server) -> None: ...

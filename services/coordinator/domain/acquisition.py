@@ -17,13 +17,22 @@ __all__ = ["AcquisitionFunction", "FrameFailure", "FrameScores", "Scores", "rank
 
 
 class AcquisitionFunction(StrEnum):
-    """Which score ranks the frames; higher is more uncertain."""
+    """Which score ranks the frames; higher is more uncertain.
+
+    AUTO is a campaign's choice only: each phase ranks by one of the four scores.
+    """
 
     MFE = "mfe"
     CFE = "cfe"
     MI = "mi"
     STD = "std"
     RANDOM = "random"
+    AUTO = "auto"
+
+    @classmethod
+    def ranking(cls) -> "tuple[AcquisitionFunction, ...]":
+        """Return the functions that are a score of a frame, in the order of the Triton contract."""
+        return cls.MFE, cls.CFE, cls.MI, cls.STD
 
     @property
     def needs_scores(self) -> bool:
@@ -53,7 +62,7 @@ class Scores:
         """Return the score of one function.
 
         Raises:
-            ValueError: `RANDOM`, which has none.
+            ValueError: `RANDOM` or `AUTO`, which are none.
         """
         match function:
             case AcquisitionFunction.MFE:
@@ -64,8 +73,8 @@ class Scores:
                 return self.mi
             case AcquisitionFunction.STD:
                 return self.std
-            case AcquisitionFunction.RANDOM:
-                raise ValueError("random choice has no score")
+            case AcquisitionFunction.RANDOM | AcquisitionFunction.AUTO:
+                raise ValueError(f"{function} is no score")
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from enum import StrEnum
 from services.coordinator.domain.acquisition import AcquisitionFunction
 from services.coordinator.domain.errors import IllegalTransition, InvalidConfig
 from services.coordinator.domain.phase import PhaseState
+from services.coordinator.domain.query_config import DOCUMENT_QUERY, QueryConfig
 
 __all__ = [
     "IMAGE_SIZES",
@@ -151,6 +152,7 @@ class CampaignConfig:
         segmenter_hyperparameters: How the segmenter is trained, instead of the preset's.
         uncertainty_hyperparameters: The same of the uncertainty model.
         search: Search job that some of the above came from; empty when none was used.
+        query: How query batches are chosen.
 
     Raises:
         InvalidConfig: A value is outside its range.
@@ -173,6 +175,7 @@ class CampaignConfig:
     segmenter_hyperparameters: Hyperparameters = Hyperparameters()
     uncertainty_hyperparameters: Hyperparameters = Hyperparameters()
     search: str = ""
+    query: QueryConfig = DOCUMENT_QUERY
 
     def __post_init__(self) -> None:
         if not self.dataset:

@@ -103,6 +103,13 @@ class Phase:
         model_digest: Digest of the model that scored; empty for RANDOM and before selection.
         query_size: How many frames were wanted; 0 before selection.
         queried: How many were chosen; 0 before selection.
+        ranked_by: Function that ranks its scores, set when scoring begins; never AUTO. None before,
+            and in phases that an earlier release scored.
+        control_job: Trainer job of the control segmenter; empty when there is none.
+        control_evaluation_job: Trainer job, empty before it is recorded.
+        control_release: Release id of the control segmenter; empty when there is none.
+        control_labeled: Randomly chosen labels that it was trained on; 0 when there is none.
+        control_iou: Its test IoU; None before its evaluation.
         create_time: UTC.
         end_time: When it completed; None before.
         revision: Grows with every change; what compare-and-set compares.
@@ -126,6 +133,12 @@ class Phase:
     model_digest: str
     query_size: int
     queried: int
+    ranked_by: AcquisitionFunction | None
+    control_job: str
+    control_evaluation_job: str
+    control_release: str
+    control_labeled: int
+    control_iou: float | None
     create_time: datetime
     end_time: datetime | None
     revision: int

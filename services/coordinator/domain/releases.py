@@ -24,6 +24,7 @@ class ReleaseKind(StrEnum):
 
     SEGMENTER = "segmenter"
     UNCERTAINTY = "uncertainty"
+    CONTROL = "control"
 
 
 class ReleaseState(StrEnum):

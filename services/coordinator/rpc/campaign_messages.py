@@ -16,6 +16,7 @@ from services.coordinator.domain.errors import InvalidConfig
 from services.coordinator.domain.frames import Dataset, PoolFrame
 from services.coordinator.domain.phase import Phase, PhaseTransition
 from services.coordinator.domain.ports import PageRequest
+from services.coordinator.domain.query_config import DEFAULT_QUERY, QueryConfig
 from services.coordinator.domain.selection import SelectionCheck
 from services.coordinator.driver.progress import StepProgress
 from services.coordinator.messages import (
@@ -111,6 +112,40 @@ def config_from_message(message: coordinator_pb2.CampaignConfig) -> CampaignConf
         segmenter_hyperparameters=_hyperparameters(message.segmenter_hyperparameters),
         uncertainty_hyperparameters=_hyperparameters(message.uncertainty_hyperparameters),
         search=message.search,
+        query=query_from_message(message.query),
+    )
+
+
+def query_from_message(message: coordinator_pb2.QueryConfig) -> QueryConfig:
+    """Return how batches are chosen, with every default filled in.
+
+    Raises:
+        InvalidConfig: A value is outside its range.
+        UnknownValue: An enumeration has an unknown number.
+    """
+    default = DEFAULT_QUERY
+    return QueryConfig(
+        strategy=(
+            enums.from_number(enums.QUERY_STRATEGIES, message.strategy, "strategy")
+            if message.strategy
+            else default.strategy
+        ),
+        cold_start=(
+            enums.from_number(enums.COLD_STARTS, message.cold_start, "cold_start")
+            if message.cold_start
+            else default.cold_start
+        ),
+        power=message.power or default.power,
+        shortlist=message.shortlist or default.shortlist,
+        max_per_patient=(
+            message.max_per_patient
+            if message.HasField("max_per_patient")
+            else default.max_per_patient
+        ),
+        max_per_clip=(
+            message.max_per_clip if message.HasField("max_per_clip") else default.max_per_clip
+        ),
+        control_share=message.control_share,
     )
 
 
@@ -125,6 +160,19 @@ def _architecture(message: coordinator_pb2.CampaignConfig, field: str) -> Archit
 
 def _hyperparameters(message: common_pb2.Hyperparameters) -> Hyperparameters:
     return Hyperparameters(message.learning_rate, message.batch_size, message.image_size)
+
+
+def query_to_message(query: QueryConfig) -> coordinator_pb2.QueryConfig:
+    """Convert how batches are chosen."""
+    return coordinator_pb2.QueryConfig(
+        strategy=enums.QUERY_STRATEGIES[query.strategy],
+        cold_start=enums.COLD_STARTS[query.cold_start],
+        power=query.power,
+        shortlist=query.shortlist,
+        max_per_patient=query.max_per_patient,
+        max_per_clip=query.max_per_clip,
+        control_share=query.control_share,
+    )
 
 
 def config_to_message(config: CampaignConfig) -> coordinator_pb2.CampaignConfig:
@@ -151,6 +199,7 @@ def config_to_message(config: CampaignConfig) -> coordinator_pb2.CampaignConfig:
         segmenter_hyperparameters=hyperparameters_to_message(config.segmenter_hyperparameters),
         uncertainty_hyperparameters=hyperparameters_to_message(config.uncertainty_hyperparameters),
         search=config.search,
+        query=query_to_message(config.query),
     )
 
 
@@ -194,6 +243,7 @@ def progress_to_message(progress: StepProgress) -> coordinator_pb2.StepProgress:
 
 def phase_to_message(phase: Phase) -> coordinator_pb2.Phase:
     """Convert a phase."""
+    ranked_by = phase.ranked_by or phase.acquisition
     return coordinator_pb2.Phase(
         number=phase.number,
         state=enums.PHASE_STATES[phase.state],
@@ -206,6 +256,14 @@ def phase_to_message(phase: Phase) -> coordinator_pb2.Phase:
         create_time=timestamp(phase.create_time),
         end_time=None if phase.end_time is None else timestamp(phase.end_time),
         revision=phase.revision,
+        acquisition=(
+            enums.ACQUISITIONS[ranked_by]
+            if ranked_by is not None
+            else common_pb2.ACQUISITION_FUNCTION_UNSPECIFIED
+        ),
+        control_release=phase.control_release,
+        control_labeled=phase.control_labeled,
+        control_iou=phase.control_iou,
     )
 
 

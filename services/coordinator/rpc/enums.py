@@ -13,15 +13,19 @@ from services.coordinator.domain.annotation import AnnotationState, SkipReason
 from services.coordinator.domain.campaign import CampaignState, RetrainMode, StopReason
 from services.coordinator.domain.frames import Pool, Split
 from services.coordinator.domain.phase import PhaseState
+from services.coordinator.domain.query_config import Arm, ColdStart, QueryStrategy
 from services.coordinator.domain.releases import ReleaseKind, ReleaseState
 from services.platform.errors import InvalidInputError
 
 __all__ = [
     "ACQUISITIONS",
     "ANNOTATION_STATES",
+    "ARMS",
     "CAMPAIGN_STATES",
+    "COLD_STARTS",
     "PHASE_STATES",
     "POOLS",
+    "QUERY_STRATEGIES",
     "RELEASE_KINDS",
     "RELEASE_STATES",
     "RETRAIN_MODES",
@@ -45,6 +49,7 @@ ACQUISITIONS: Final = {
     AcquisitionFunction.MI: common_pb2.ACQUISITION_FUNCTION_MI,
     AcquisitionFunction.STD: common_pb2.ACQUISITION_FUNCTION_STD,
     AcquisitionFunction.RANDOM: common_pb2.ACQUISITION_FUNCTION_RANDOM,
+    AcquisitionFunction.AUTO: common_pb2.ACQUISITION_FUNCTION_AUTO,
 }
 ANNOTATION_STATES: Final = {
     AnnotationState.PENDING: annotation_pb2.ANNOTATION_STATE_PENDING,
@@ -53,11 +58,19 @@ ANNOTATION_STATES: Final = {
     AnnotationState.ACCEPTED: annotation_pb2.ANNOTATION_STATE_ACCEPTED,
     AnnotationState.SKIPPED: annotation_pb2.ANNOTATION_STATE_SKIPPED,
 }
+ARMS: Final = {
+    Arm.ACTIVE: coordinator_pb2.ARM_ACTIVE,
+    Arm.CONTROL: coordinator_pb2.ARM_CONTROL,
+}
 CAMPAIGN_STATES: Final = {
     CampaignState.DRAFT: coordinator_pb2.CAMPAIGN_STATE_DRAFT,
     CampaignState.RUNNING: coordinator_pb2.CAMPAIGN_STATE_RUNNING,
     CampaignState.PAUSED: coordinator_pb2.CAMPAIGN_STATE_PAUSED,
     CampaignState.COMPLETED: coordinator_pb2.CAMPAIGN_STATE_COMPLETED,
+}
+COLD_STARTS: Final = {
+    ColdStart.RANDOM: coordinator_pb2.COLD_START_RANDOM,
+    ColdStart.TYPICAL: coordinator_pb2.COLD_START_TYPICAL,
 }
 PHASE_STATES: Final = {
     PhaseState.TRAINING: coordinator_pb2.PHASE_STATE_TRAINING,
@@ -74,9 +87,15 @@ POOLS: Final = {
     Pool.UNLABELED: coordinator_pb2.POOL_UNLABELED,
     Pool.TEST: coordinator_pb2.POOL_TEST,
 }
+QUERY_STRATEGIES: Final = {
+    QueryStrategy.TOPK: coordinator_pb2.QUERY_STRATEGY_TOPK,
+    QueryStrategy.POWER: coordinator_pb2.QUERY_STRATEGY_POWER,
+    QueryStrategy.COVERAGE: coordinator_pb2.QUERY_STRATEGY_COVERAGE,
+}
 RELEASE_KINDS: Final = {
     ReleaseKind.SEGMENTER: common_pb2.RELEASE_KIND_SEGMENTER,
     ReleaseKind.UNCERTAINTY: common_pb2.RELEASE_KIND_UNCERTAINTY,
+    ReleaseKind.CONTROL: common_pb2.RELEASE_KIND_CONTROL,
 }
 RELEASE_STATES: Final = {
     ReleaseState.CANDIDATE: release_pb2.RELEASE_STATE_CANDIDATE,

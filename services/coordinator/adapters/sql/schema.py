@@ -10,6 +10,7 @@ from sqlalchemy import (
     ForeignKeyConstraint,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     Table,
     Text,
@@ -22,14 +23,18 @@ from services.coordinator.domain.annotation import AnnotationState, SkipReason
 from services.coordinator.domain.campaign import CampaignState, StopReason
 from services.coordinator.domain.frames import Pool, Split
 from services.coordinator.domain.phase import PhaseState
+from services.coordinator.domain.query_config import Arm
 from services.coordinator.domain.releases import ReleaseKind, ReleaseState
 from services.platform.columns import Counter, Key, UtcTime, choice
 from services.platform.database import NAMING_CONVENTION
 
 __all__ = [
+    "arms",
     "calls",
     "campaigns",
+    "control_measures",
     "datasets",
+    "embeddings",
     "frames",
     "labels",
     "measures",
@@ -150,6 +155,12 @@ phases = Table(
     Column("model_digest", Text, nullable=False),
     Column("query_size", Integer, nullable=False),
     Column("queried", Integer, nullable=False),
+    Column("ranked_by", choice(AcquisitionFunction)),
+    Column("control_job", Text, nullable=False, server_default=""),
+    Column("control_evaluation_job", Text, nullable=False, server_default=""),
+    Column("control_release", Key, nullable=False, server_default=""),
+    Column("control_labeled", BigInteger, nullable=False, server_default="0"),
+    Column("control_iou", Double),
     Column("create_time", UtcTime, nullable=False),
     Column("end_time", UtcTime),
     Column("revision", BigInteger, nullable=False),
@@ -177,6 +188,30 @@ measures = Table(
     Column("frame_id", Key, ForeignKey("frames.id"), primary_key=True),
     Column("iou", Double, nullable=False),
     Column("dice", Double, nullable=False),
+    ForeignKeyConstraint(["campaign_id", "phase"], ["phases.campaign_id", "phases.number"]),
+)
+
+control_measures = Table(
+    "control_measures",
+    metadata,
+    Column("campaign_id", Key, primary_key=True),
+    Column("phase", Integer, primary_key=True, autoincrement=False),
+    Column("frame_id", Key, ForeignKey("frames.id"), primary_key=True),
+    Column("iou", Double, nullable=False),
+    Column("dice", Double, nullable=False),
+    ForeignKeyConstraint(["campaign_id", "phase"], ["phases.campaign_id", "phases.number"]),
+)
+
+# What AUTO chose a phase's function from.
+arms = Table(
+    "arms",
+    metadata,
+    Column("campaign_id", Key, primary_key=True),
+    Column("phase", Integer, primary_key=True, autoincrement=False),
+    Column("function", choice(AcquisitionFunction), primary_key=True),
+    Column("plays", Integer, nullable=False),
+    Column("gain", Double),
+    Column("bound", Double),
     ForeignKeyConstraint(["campaign_id", "phase"], ["phases.campaign_id", "phases.number"]),
 )
 
@@ -219,6 +254,21 @@ Index(
     postgresql_where=text("value IS NULL"),
 )
 
+# What a phase chose by, besides scores: only of frames that it considered.
+embeddings = Table(
+    "embeddings",
+    metadata,
+    Column("campaign_id", Key, primary_key=True),
+    Column("phase", Integer, primary_key=True, autoincrement=False),
+    Column("frame_id", Key, primary_key=True),
+    # Little-endian float32.
+    Column("vector", LargeBinary, nullable=False),
+    ForeignKeyConstraint(["campaign_id", "phase"], ["phases.campaign_id", "phases.number"]),
+    ForeignKeyConstraint(
+        ["campaign_id", "frame_id"], ["pool_entries.campaign_id", "pool_entries.frame_id"]
+    ),
+)
+
 selections = Table(
     "selections",
     metadata,
@@ -226,6 +276,7 @@ selections = Table(
     Column("phase", Integer, primary_key=True, autoincrement=False),
     Column("rank", Integer, primary_key=True, autoincrement=False),
     Column("frame_id", Key, nullable=False),
+    Column("arm", choice(Arm), nullable=False, server_default="active"),
     ForeignKeyConstraint(["campaign_id", "phase"], ["phases.campaign_id", "phases.number"]),
     ForeignKeyConstraint(
         ["campaign_id", "frame_id"], ["pool_entries.campaign_id", "pool_entries.frame_id"]

@@ -18,14 +18,19 @@ SCORES = Scores(mfe=4.0, cfe=3.0, mi=1.0, std=0.5, pixels=16)
 
 
 def test_each_function_reads_its_own_score() -> None:
-    values = [SCORES.value(function) for function in AcquisitionFunction if function.needs_scores]
+    values = [SCORES.value(function) for function in AcquisitionFunction.ranking()]
     assert values == [4.0, 3.0, 1.0, 0.5]
 
 
-def test_random_choice_has_no_score() -> None:
-    assert not AcquisitionFunction.RANDOM.needs_scores
-    with pytest.raises(ValueError, match="random"):
-        SCORES.value(AcquisitionFunction.RANDOM)
+def test_only_random_choice_needs_no_scores() -> None:
+    needless = [function for function in AcquisitionFunction if not function.needs_scores]
+    assert needless == [AcquisitionFunction.RANDOM]
+
+
+@pytest.mark.parametrize("function", [AcquisitionFunction.RANDOM, AcquisitionFunction.AUTO])
+def test_what_is_no_score_has_no_value(function: AcquisitionFunction) -> None:
+    with pytest.raises(ValueError, match=function.value):
+        SCORES.value(function)
 
 
 @pytest.mark.parametrize("field", ["mfe", "cfe", "mi", "std"])
