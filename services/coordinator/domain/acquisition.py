@@ -13,7 +13,14 @@ from numpy.typing import NDArray
 
 from services.coordinator.domain.errors import NonFiniteScore
 
-__all__ = ["AcquisitionFunction", "FrameFailure", "FrameScores", "Scores", "rank_order"]
+__all__ = [
+    "AcquisitionFunction",
+    "FrameFailure",
+    "FrameScores",
+    "Scores",
+    "check_finite",
+    "rank_order",
+]
 
 
 class AcquisitionFunction(StrEnum):
@@ -133,12 +140,21 @@ def rank_order(frame_ids: Sequence[str], values: NDArray[np.float64]) -> NDArray
     Raises:
         NonFiniteScore: A value is NaN or infinite.
     """
-    _check_finite(frame_ids, values)
+    check_finite(frame_ids, values)
     # The last key is the primary one; ids compare by code point, as the databases do under "C".
     return np.lexsort((np.asarray(frame_ids, dtype=np.str_), -values))
 
 
-def _check_finite(frame_ids: Sequence[str], values: NDArray[np.float64]) -> None:
+def check_finite(frame_ids: Sequence[str], values: NDArray[np.float64]) -> None:
+    """Pass if every value is a number.
+
+    Args:
+        frame_ids: [N] named in the error.
+        values: [N].
+
+    Raises:
+        NonFiniteScore: A value is NaN or infinite.
+    """
     finite = np.isfinite(values)
     if not finite.all():
         position = int(np.argmin(finite))

@@ -5,15 +5,9 @@ from services.coordinator.domain.campaign import Campaign
 from services.coordinator.domain.errors import PhaseNotFound
 from services.coordinator.domain.phase import Phase
 from services.coordinator.domain.ports import Stores
-from services.coordinator.domain.selection import (
-    QueryBatch,
-    SelectionCheck,
-    initial_batch,
-    random_batch,
-    top_k,
-    verify_selection,
-)
+from services.coordinator.domain.selection import QueryBatch, SelectionCheck, verify_selection
 from services.coordinator.domain.stopping import query_size
+from services.coordinator.domain.strategies import initial_batch, random_batch, top_k
 
 __all__ = ["choose_batch", "verify_batch"]
 

@@ -1,23 +1,15 @@
-"""Query strategies: which frames a phase asks readers for, and the proof that it was these."""
+"""Query batches: which frames a phase asks readers for, and the proof that it was these."""
 
-import hashlib
-import heapq
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
-
-from services.coordinator.domain.acquisition import AcquisitionFunction, rank_order
+from services.coordinator.domain.acquisition import AcquisitionFunction
 
 __all__ = [
     "Candidate",
     "Proposal",
     "QueryBatch",
     "SelectionCheck",
-    "initial_batch",
-    "random_batch",
-    "top_k",
     "verify_selection",
 ]
 
@@ -83,45 +75,6 @@ class SelectionCheck:
     acquisition: AcquisitionFunction
     model_digest: str
     seed: int
-
-
-def top_k(frame_ids: Sequence[str], values: NDArray[np.float64], k: int) -> tuple[str, ...]:
-    """Return the k frames of highest value, best first, ties by frame id.
-
-    Args:
-        frame_ids: [N] distinct ids, in any order.
-        values: [N] finite.
-        k: At least 0; more than N returns all.
-
-    Raises:
-        NonFiniteScore: A value is NaN or infinite.
-    """
-    order = rank_order(frame_ids, values)[:k]
-    return tuple(frame_ids[position] for position in order)
-
-
-def random_batch(frame_ids: Iterable[str], k: int, *, seed: int) -> tuple[str, ...]:
-    """Return k frames chosen uniformly by seed.
-
-    Each frame draws its lot, SHA-256 of seed and id, and the lowest win: the result does not depend
-    on the order of the input, which may be a stream larger than memory.
-
-    Args:
-        frame_ids: Distinct ids.
-        k: At least 0; more than there are returns all.
-        seed: Of the phase.
-    """
-    return tuple(heapq.nsmallest(k, frame_ids, key=lambda frame_id: _lot(seed, frame_id)))
-
-
-def initial_batch(candidates: Iterable[Candidate], k: int, *, seed: int) -> tuple[str, ...]:
-    """Return the k frames of the initial query: random, those that came with a mask first."""
-    chosen = heapq.nsmallest(k, candidates, key=lambda c: (not c.has_mask, _lot(seed, c.frame_id)))
-    return tuple(candidate.frame_id for candidate in chosen)
-
-
-def _lot(seed: int, frame_id: str) -> tuple[bytes, str]:
-    return hashlib.sha256(f"lot\x1f{seed}\x1f{frame_id}".encode()).digest(), frame_id
 
 
 def verify_selection(
