@@ -16,7 +16,7 @@ from trainer.adapters.onnx_export import export_graph
 from trainer.adapters.segmenter_graph import SegmenterGraph
 from trainer.adapters.smp_models import build_network
 from trainer.adapters.uncertainty_graph import UncertaintyGraph
-from trainer.domain.specs import DropoutSpec, ModelSpec
+from trainer.domain.specs import DropoutPlacement, DropoutSpec, ModelSpec
 
 __all__ = [
     "ProcessorTime",
@@ -54,11 +54,19 @@ class _Ventricle(nn.Module):
 
 
 def export_uncertainty(
-    decoder: str, encoder: str, image_size: int, n_passes: int, destination: Path
+    decoder: str,
+    encoder: str,
+    image_size: int,
+    n_passes: int,
+    destination: Path,
+    *,
+    placement: DropoutPlacement = DropoutPlacement.DECODER,
 ) -> Path:
     """Export an uncertainty model with random weights."""
     torch.manual_seed(0)
-    network = build_network(ModelSpec(decoder=decoder, encoder=encoder), DropoutSpec())
+    network = build_network(
+        ModelSpec(decoder=decoder, encoder=encoder), DropoutSpec(placement=placement)
+    )
     export_graph(UncertaintyGraph(network, image_size, n_passes), destination)
     return destination
 

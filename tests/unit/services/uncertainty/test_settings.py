@@ -10,6 +10,7 @@ def test_defaults_listen_on_this_machine_only() -> None:
     settings = load_settings(UncertaintySettings, [])
     assert (settings.listen, settings.metrics_listen) == ("127.0.0.1:7103", "127.0.0.1:9103")
     assert settings.triton == "127.0.0.1:8001"
+    assert 2 <= settings.threads <= 8
 
 
 def test_the_environment_sets_fields(monkeypatch: pytest.MonkeyPatch) -> None:
