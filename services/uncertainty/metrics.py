@@ -28,9 +28,12 @@ class ScoringMetrics:
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._scored = Counter("echoloop_scoring_frames", "Frames scored.", registry=registry)
+        self._described = Counter(
+            "echoloop_scoring_described_frames", "Frames described.", registry=registry
+        )
         self._failures = Counter(
             "echoloop_scoring_failures",
-            "Frames without scores, by reason.",
+            "Frames without scores or descriptor, by reason.",
             ["reason"],
             registry=registry,
         )
@@ -47,7 +50,7 @@ class ScoringMetrics:
         )
         self._seconds = Histogram(
             "echoloop_scoring_stage_seconds",
-            "Time of a stage: load and store of a frame, infer of a batch.",
+            "Time of a stage: load, store and describe of a frame, infer of a batch.",
             ["stage"],
             buckets=_STAGE_BUCKETS_S,
             registry=registry,
@@ -73,8 +76,12 @@ class ScoringMetrics:
         """Note a scored frame."""
         self._scored.inc()
 
+    def described(self) -> None:
+        """Note a described frame."""
+        self._described.inc()
+
     def failed(self, reason: str) -> None:
-        """Note a frame without scores."""
+        """Note a frame without scores, or without a descriptor."""
         self._failures.labels(reason).inc()
 
     def unexpected(self, frame_id: str, error: Exception) -> None:

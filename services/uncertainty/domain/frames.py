@@ -10,7 +10,9 @@ from numpy.typing import NDArray
 from services.platform.errors import InternalError
 
 __all__ = [
+    "Described",
     "Frame",
+    "FrameDescription",
     "FrameFailure",
     "FrameReference",
     "FrameScore",
@@ -46,7 +48,7 @@ class ScoringRun:
 
 @dataclass(frozen=True, slots=True)
 class FrameReference:
-    """A frame to score.
+    """A frame to score or to describe.
 
     Attributes:
         frame_id: The caller's id, returned with the result.
@@ -134,7 +136,7 @@ class FrameScore:
 
 @dataclass(frozen=True, slots=True)
 class FrameFailure:
-    """A frame that has no scores.
+    """A frame that has no scores, or no descriptor.
 
     Attributes:
         frame_id: The caller's id.
@@ -147,4 +149,18 @@ class FrameFailure:
     message: str
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class FrameDescription:
+    """A frame that was described.
+
+    Attributes:
+        frame_id: The caller's id.
+        descriptor: float32 [D]; see `describe`.
+    """
+
+    frame_id: str
+    descriptor: NDArray[np.float32]
+
+
+Described: TypeAlias = FrameDescription | FrameFailure
 Outcome: TypeAlias = FrameScore | FrameFailure

@@ -92,7 +92,7 @@ class ProposalStore(Protocol):
         ...
 
 
-Stage = Literal["load", "infer", "store"]
+Stage = Literal["load", "infer", "store", "describe"]
 
 
 class ScoringObserver(Protocol):
@@ -118,10 +118,14 @@ class ScoringObserver(Protocol):
         """Note a scored frame."""
         ...
 
+    def described(self) -> None:
+        """Note a described frame."""
+        ...
+
     def failed(self, reason: str) -> None:
-        """Note a frame without scores."""
+        """Note a frame without scores, or without a descriptor."""
         ...
 
     def unexpected(self, frame_id: str, error: Exception) -> None:
-        """Log a defect that cost a frame its scores."""
+        """Log a defect that cost a frame its result."""
         ...

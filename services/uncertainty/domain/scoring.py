@@ -1,26 +1,21 @@
-"""The flow of a scoring run: load in threads, batch, infer, store; results as they are ready.
-
-A frame holds one place of the run's window from before it is read from the stream until its result
-was taken. So a slow model or a slow caller stops the reading, and through gRPC's flow control the
-sender: memory is bounded by the window whatever the number of frames.
-"""
+"""Runs over streams of frames: scoring (load, batch, infer, store) and describing (load, look)."""
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator
 from concurrent.futures import Executor
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
-from services.platform.errors import (
-    EchoLoopError,
-    InternalError,
-    OverloadedError,
-    UnavailableError,
-)
+from services.platform.errors import OverloadedError, UnavailableError
 from services.uncertainty.domain.batching import BatchQueue
+from services.uncertainty.domain.descriptor import describe
+from services.uncertainty.domain.flow import FrameFlow
 from services.uncertainty.domain.frames import (
+    Described,
     Frame,
+    FrameDescription,
     FrameFailure,
     FrameReference,
     FrameScore,
@@ -38,7 +33,7 @@ from services.uncertainty.domain.ports import (
 
 __all__ = ["FrameScorer", "ScoringLimits"]
 
-ResultT = TypeVar("ResultT")
+OutcomeT = TypeVar("OutcomeT")
 
 _NOT_THE_FRAME: Final = (UnavailableError, OverloadedError)
 """Inference errors that say something about the server or the version. Scoring the frames one by
@@ -107,12 +102,36 @@ class FrameScorer:
             OverloadedError: Too many runs, or the model's queue is full.
             UnavailableError: The model or the storage does not answer.
         """
+        results = self._outcomes(_Scoring(self, run, frames))
+        async with aclosing(results):
+            async for result in results:
+                yield result
+
+    async def describe(self, frames: AsyncIterator[FrameReference]) -> AsyncGenerator[Described]:
+        """Yield one description or failure for every frame, in any order; needs no model.
+
+        Raises:
+            OverloadedError: Too many runs.
+            UnavailableError: The storage does not answer.
+        """
+        flow = _Describing(
+            frames,
+            source=self._source,
+            window=self._limits.window,
+            executor=self._executor,
+            observer=self._observer,
+        )
+        results = self._outcomes(flow)
+        async with aclosing(results):
+            async for result in results:
+                yield result
+
+    async def _outcomes(self, flow: FrameFlow[OutcomeT]) -> AsyncGenerator[OutcomeT | FrameFailure]:
         if self._runs >= self._limits.max_runs:
             raise OverloadedError(
-                f"{self._runs} scoring runs are under way, which is the limit. Retry later."
+                f"{self._runs} runs are under way, which is the limit. Retry later."
             )
         self._runs += 1
-        flow = _Flow(self, run, frames)
         work = asyncio.create_task(flow.work())
         try:
             while (outcome := await flow.outcomes.get()) is not None:
@@ -128,75 +147,33 @@ class FrameScorer:
             self._runs -= 1
 
 
-class _Flow:
-    """One run under way."""
+class _Scoring(FrameFlow[FrameScore]):
+    """A scoring run: loaded frames are batched, inferred, and their proposals stored."""
 
     def __init__(
         self, scorer: FrameScorer, run: ScoringRun, frames: AsyncIterator[FrameReference]
     ) -> None:
-        self.outcomes: asyncio.Queue[Outcome | None] = asyncio.Queue()  # bounded by the window
+        limits = scorer._limits
+        super().__init__(
+            frames,
+            source=scorer._source,
+            window=limits.window,
+            executor=scorer._executor,
+            observer=scorer._observer,
+        )
         self._scorer = scorer
         self._run = run
-        self._frames = frames
-        limits = scorer._limits
-        self._window = asyncio.Semaphore(limits.window)
         self._loaded: BatchQueue[Frame] = BatchQueue(
             limits.max_batch_size, limits.max_batch_delay_s
         )
-        self._observer = scorer._observer
-        self._inside = 0
 
-    def taken(self) -> None:
-        """Give back the place of a frame whose result was taken."""
-        self._inside -= 1
-        self._observer.left()
-        self._window.release()
+    async def _handle(self, frame: Frame) -> None:
+        self._loaded.put(frame)
 
-    def abandon(self) -> None:
-        """Account for the frames whose results nobody takes."""
-        self._observer.left(self._inside)
-        self._inside = 0
-
-    async def work(self) -> None:
-        """Run to the end of the stream; always ends `outcomes` with None.
-
-        Raises:
-            EchoLoopError: The run cannot go on.
-        """
-        try:
-            async with asyncio.TaskGroup() as group:
-                group.create_task(self._load_all())
-                group.create_task(self._infer_all())
-        except BaseExceptionGroup as group_error:
-            raise _first_leaf(group_error) from group_error
-        finally:
-            self.outcomes.put_nowait(None)
-
-    async def _load_all(self) -> None:
-        async with asyncio.TaskGroup() as loads:
-            while True:
-                # Before reading: a message that was read could not be left in the stream.
-                await self._window.acquire()
-                reference = await anext(self._frames, None)
-                if reference is None:
-                    break
-                self._inside += 1
-                self._observer.entered()
-                loads.create_task(self._load(reference))
+    def _all_loaded(self) -> None:
         self._loaded.close()
 
-    async def _load(self, reference: FrameReference) -> None:
-        try:
-            with self._observer.stage("load"):
-                frame = await self._in_thread(lambda: self._scorer._source.load(reference))
-        except UnavailableError:
-            raise
-        except Exception as error:
-            self._fail(reference.frame_id, error)
-        else:
-            self._loaded.put(frame)
-
-    async def _infer_all(self) -> None:
+    async def _beside(self) -> None:
         slots = self._scorer._batch_slots
         async with asyncio.TaskGroup() as batches:
             # A slot is only held by a run that has a frame to infer: an idle stream blocks nobody.
@@ -259,22 +236,12 @@ class _Flow:
             )
         return FrameScore(frame.frame_id, scores, answer.embedding, proposal_ref, uncertainty_ref)
 
-    def _fail(self, frame_id: str, error: Exception) -> None:
-        if not isinstance(error, EchoLoopError):
-            self._observer.unexpected(frame_id, error)
-            error = InternalError(
-                "Scoring this frame failed unexpectedly; the log of the uncertainty service has "
-                "the details."
-            )
-        self._observer.failed(error.reason)
-        self.outcomes.put_nowait(FrameFailure(frame_id, error.reason, error.message))
 
-    async def _in_thread(self, work: Callable[[], ResultT]) -> ResultT:
-        return await asyncio.get_running_loop().run_in_executor(self._scorer._executor, work)
+class _Describing(FrameFlow[FrameDescription]):
+    """A describing run: a loaded frame is described at once, in the thread pool."""
 
-
-def _first_leaf(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    error: BaseException = group
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error
+    async def _handle(self, frame: Frame) -> None:
+        with self._observer.stage("describe"):
+            descriptor = await self._in_thread(lambda: describe(frame.image))
+        self._observer.described()
+        self.outcomes.put_nowait(FrameDescription(frame.frame_id, descriptor))

@@ -2,9 +2,13 @@
 
 from collections.abc import AsyncIterator
 
+import numpy as np
+from numpy.typing import NDArray
+
 from echoloop.v1 import common_pb2, uncertainty_pb2
 from services.platform.errors import InvalidInputError
 from services.uncertainty.domain.frames import (
+    Described,
     FrameFailure,
     FrameReference,
     FrameScore,
@@ -12,7 +16,14 @@ from services.uncertainty.domain.frames import (
     ScoringRun,
 )
 
-__all__ = ["BadScoringRequest", "read_frames", "read_header", "write_outcome"]
+__all__ = [
+    "BadScoringRequest",
+    "read_described_frames",
+    "read_frames",
+    "read_header",
+    "write_description",
+    "write_outcome",
+]
 
 UNCERTAINTY_MODEL = "lv_uncertainty"
 
@@ -56,20 +67,55 @@ async def read_frames(
     async for request in requests:
         if request.WhichOneof("payload") != "frame":
             raise BadScoringRequest("Every message after the header must be a frame.")
-        if not request.frame.frame_id:
-            raise BadScoringRequest("A frame needs its id: the result is returned under it.")
-        yield FrameReference(request.frame.frame_id, request.frame.image_ref)
+        yield _reference(request.frame)
+
+
+async def read_described_frames(
+    requests: AsyncIterator[uncertainty_pb2.DescribeFramesRequest],
+) -> AsyncIterator[FrameReference]:
+    """Yield the frames of a describing stream.
+
+    Raises:
+        BadScoringRequest: A message without a frame id.
+    """
+    async for request in requests:
+        yield _reference(request.frame)
+
+
+def _reference(frame: uncertainty_pb2.FrameReference) -> FrameReference:
+    if not frame.frame_id:
+        raise BadScoringRequest("A frame needs its id: the result is returned under it.")
+    return FrameReference(frame.frame_id, frame.image_ref)
 
 
 def write_outcome(outcome: Outcome) -> uncertainty_pb2.ScoreFramesResponse:
     """Return the message of one frame's outcome."""
     response = uncertainty_pb2.ScoreFramesResponse(frame_id=outcome.frame_id)
     if isinstance(outcome, FrameFailure):
-        response.failure.reason = outcome.reason
-        response.failure.message = outcome.message
+        response.failure.CopyFrom(_failure(outcome))
     else:
         response.scored.CopyFrom(_scored(outcome))
     return response
+
+
+def write_description(outcome: Described) -> uncertainty_pb2.DescribeFramesResponse:
+    """Return the message of one frame's description."""
+    response = uncertainty_pb2.DescribeFramesResponse(frame_id=outcome.frame_id)
+    if isinstance(outcome, FrameFailure):
+        response.failure.CopyFrom(_failure(outcome))
+    else:
+        response.descriptor.CopyFrom(_vector(outcome.descriptor))
+    return response
+
+
+def _failure(failure: FrameFailure) -> uncertainty_pb2.FrameFailure:
+    return uncertainty_pb2.FrameFailure(reason=failure.reason, message=failure.message)
+
+
+def _vector(values: NDArray[np.float32]) -> uncertainty_pb2.Embedding:
+    return uncertainty_pb2.Embedding(
+        data=values.astype("<f4").tobytes(), shape=[values.size], dtype="FP32"
+    )
 
 
 def _scored(score: FrameScore) -> uncertainty_pb2.ScoredFrame:
@@ -82,7 +128,5 @@ def _scored(score: FrameScore) -> uncertainty_pb2.ScoredFrame:
         uncertainty_ref=score.uncertainty_ref or "",
     )
     if score.embedding is not None:
-        message.embedding.data = score.embedding.astype("<f4").tobytes()
-        message.embedding.shape.append(score.embedding.size)
-        message.embedding.dtype = "FP32"
+        message.embedding.CopyFrom(_vector(score.embedding))
     return message

@@ -19,7 +19,9 @@ from services.platform.errors import (
     UnavailableError,
 )
 from services.uncertainty.domain.frames import (
+    Described,
     Frame,
+    FrameDescription,
     FrameFailure,
     FrameReference,
     FrameScore,
@@ -99,7 +101,7 @@ class Observer:
     """Counts."""
 
     def __init__(self) -> None:
-        self.depth = self.most_depth = self.scores = 0
+        self.depth = self.most_depth = self.scores = self.descriptions = 0
         self.reasons: Counter[str] = Counter()
         self.defects: list[Exception] = []
 
@@ -117,6 +119,9 @@ class Observer:
 
     def scored(self) -> None:
         self.scores += 1
+
+    def described(self) -> None:
+        self.descriptions += 1
 
     def failed(self, reason: str) -> None:
         self.reasons[reason] += 1
@@ -349,3 +354,52 @@ def test_whatever_fails_every_frame_has_exactly_one_outcome(
     assert outcomes.keys() == {f"f{number}" for number in range(count)}
     failed = {id for id, outcome in outcomes.items() if isinstance(outcome, FrameFailure)}
     assert failed == {f"f{number}" for number in (bad | poison) if number < count}
+
+
+async def described(bench: Bench, count: int) -> list[Described]:
+    async with aclosing(bench.scorer.describe(bench.frames(count))) as outcomes:
+        return [outcome async for outcome in outcomes]
+
+
+async def test_frames_are_described_without_the_model(bench: Bench) -> None:
+    outcomes = await described(bench, 30)
+    assert {outcome.frame_id for outcome in outcomes} == {f"f{n}" for n in range(30)}
+    assert all(isinstance(outcome, FrameDescription) for outcome in outcomes)
+    assert bench.model.batches == []
+    assert (bench.observer.descriptions, bench.observer.scores, bench.observer.depth) == (30, 0, 0)
+
+
+async def test_a_frame_that_cannot_be_described_does_not_hold_up_the_rest(bench: Bench) -> None:
+    bench.source.errors = {"3": InvalidInputError("Not a PNG."), "7": RuntimeError("a defect")}
+    outcomes = await described(bench, 10)
+    failures = {o.frame_id: o.message for o in outcomes if isinstance(o, FrameFailure)}
+    assert failures["f3"] == "Not a PNG."
+    assert "log of the uncertainty service" in failures["f7"]
+    assert len(outcomes) == 10
+    assert len(failures) == 2
+
+
+async def test_describing_reads_no_further_than_its_window(executor: ThreadPoolExecutor) -> None:
+    bench = Bench(executor, window=4)
+    async with aclosing(bench.scorer.describe(bench.frames(100))) as outcomes:
+        await anext(outcomes)
+        await asyncio.sleep(0.1)
+        assert bench.read <= 5
+    assert bench.observer.depth == 0
+
+
+async def test_a_storage_that_is_down_ends_the_describing(bench: Bench) -> None:
+    bench.source.errors = {"2": UnavailableError("The blob store does not answer.")}
+    with pytest.raises(UnavailableError):
+        await described(bench, 10)
+
+
+async def test_describing_and_scoring_share_the_limit_of_runs(
+    executor: ThreadPoolExecutor,
+) -> None:
+    bench = Bench(executor, max_runs=1)
+    async with aclosing(bench.scorer.describe(bench.frames(3))) as outcomes:
+        await anext(outcomes)
+        with pytest.raises(OverloadedError):
+            await bench.outcomes(1)
+    assert len(await bench.outcomes(1)) == 1

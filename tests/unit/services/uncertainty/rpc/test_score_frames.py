@@ -185,3 +185,46 @@ async def test_a_caller_who_hangs_up_leaves_nothing_behind(service: Service) -> 
             await asyncio.sleep(0.01)
     assert sum(service.triton.batch_sizes) <= 64  # the window, however many frames were sent
     assert len(await service.score(refs)) == 30
+
+
+async def describe(
+    service: Service, refs: Iterable[str]
+) -> dict[str, uncertainty_pb2.DescribeFramesResponse]:
+    async def requests() -> AsyncIterator[uncertainty_pb2.DescribeFramesRequest]:
+        for number, ref in enumerate(refs):
+            yield uncertainty_pb2.DescribeFramesRequest(
+                frame=uncertainty_pb2.FrameReference(frame_id=f"f{number}", image_ref=ref)
+            )
+
+    with typed_errors():
+        return {
+            response.frame_id: response
+            async for response in service.stub.DescribeFrames(requests())
+        }
+
+
+async def test_frames_are_described_and_bad_ones_listed(service: Service) -> None:
+    refs = service.store(4)
+    corrupt = service.blobs.put("frames", b"no image", ".png")
+    missing = refs[0].replace(refs[0].split("/")[2][:8], "00000000")
+    responses = await describe(service, [*refs, corrupt, missing, refs[0]])
+    assert len(responses) == 7
+    assert all(responses[name].failure.message for name in ("f4", "f5"))
+    for name in ("f0", "f1", "f2", "f3", "f6"):
+        vector = responses[name].descriptor
+        values = np.frombuffer(vector.data, "<f4")
+        assert list(vector.shape) == [values.size]
+        assert vector.dtype == "FP32"
+        assert np.isfinite(values).all()
+    assert responses["f0"].descriptor.data == responses["f6"].descriptor.data
+    assert responses["f0"].descriptor.data != responses["f1"].descriptor.data
+    assert service.triton.batch_sizes == []
+
+
+async def test_a_frame_to_describe_needs_an_id(service: Service) -> None:
+    async def requests() -> AsyncIterator[uncertainty_pb2.DescribeFramesRequest]:
+        yield uncertainty_pb2.DescribeFramesRequest()
+
+    with pytest.raises(InvalidInputError), typed_errors():
+        async for _ in service.stub.DescribeFrames(requests()):
+            pass
