@@ -25,6 +25,7 @@ from services.coordinator.driver import (
     ChangeNotifier,
     DriverContext,
     DriverSupervisor,
+    Outlooks,
     ProgressBoard,
     Retention,
 )
@@ -63,7 +64,8 @@ async def coordinator(
     stores = await asyncio.to_thread(_open, settings)
     blobs = BlobStore(settings.blob_url)
     board = ProgressBoard(notifier)
-    registry.register(CampaignCollector(stores, partial(_step, board)))
+    outlooks = Outlooks(stores)
+    registry.register(CampaignCollector(stores, partial(_step, board), outlooks.known))
     tls = (
         TlsFiles(settings.tls_cert, settings.tls_key, settings.tls_ca)
         if settings.neighbour_tls
@@ -89,6 +91,7 @@ async def coordinator(
                     notifier=notifier,
                     board=board,
                     metrics=DriverMetrics(registry),
+                    outlooks=outlooks,
                     backoff=Backoff(settings.retry_first_s, settings.retry_cap_s),
                     scoring_batch=settings.scoring_batch,
                     poll_s=settings.watch_poll_s,
@@ -97,7 +100,14 @@ async def coordinator(
             poll_s = settings.watch_poll_s
             add_CoordinatorServiceServicer_to_server(
                 CoordinatorServicer(
-                    stores, trainer, blobs, notifier, board, executor=decoders, poll_s=poll_s
+                    stores,
+                    trainer,
+                    blobs,
+                    notifier,
+                    board,
+                    outlooks=outlooks,
+                    executor=decoders,
+                    poll_s=poll_s,
                 ),
                 server,
             )

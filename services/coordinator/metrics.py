@@ -24,6 +24,8 @@ listed, and the COMPLETED ones among the newest hundred campaigns.
 | `echoloop_scored_frames_total` | outcome | frames scored by this process: scored, failed |
 | `echoloop_step_failures_total` | state | steps that made their phase FAILED |
 | `echoloop_step_waits_total` | state | waits of steps for a dependency that was down |
+
+Labels to come and labels saved are in `services.coordinator.label_metrics`.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -35,8 +37,10 @@ from prometheus_client.registry import Collector
 
 from services.coordinator.domain.annotation import AnnotationState
 from services.coordinator.domain.campaign import Campaign, CampaignState
+from services.coordinator.domain.outlook import LabelOutlook
 from services.coordinator.domain.phase import PhaseState
 from services.coordinator.domain.ports import PageRequest, Stores
+from services.coordinator.label_metrics import label_gauges
 from services.platform.errors import EchoLoopError
 
 __all__ = ["CampaignCollector", "DriverMetrics"]
@@ -94,11 +98,18 @@ class CampaignCollector(Collector):
     Args:
         stores: Read.
         step: Progress of a campaign's step.
+        outlook: What was found last of a campaign's labels; None before.
     """
 
-    def __init__(self, stores: Stores, step: StepReader) -> None:
+    def __init__(
+        self,
+        stores: Stores,
+        step: StepReader,
+        outlook: Callable[[str], LabelOutlook | None] = lambda _: None,
+    ) -> None:
         self._stores = stores
         self._step = step
+        self._outlook = outlook
 
     def describe(self) -> list[Metric]:
         """Name nothing in advance: registering must not read the store."""
@@ -123,6 +134,8 @@ class CampaignCollector(Collector):
         yield from _campaign_gauges(campaigns)
         yield from _request_gauges(requests)
         yield from self._step_gauges(campaigns)
+        known = {campaign.name: self._outlook(campaign.id) for campaign in campaigns}
+        yield from label_gauges({name: each for name, each in known.items() if each is not None})
 
     def _campaigns(self) -> list[Campaign]:
         listed = {

@@ -2056,19 +2056,21 @@ class Estimate(_message.Message):
     low: _builtins.float
     """5th percentile."""
     high: _builtins.float
-    """95th percentile."""
+    """95th percentile; absent where there is no bound."""
     def __init__(
         self,
         *,
         median: _builtins.float = ...,
         low: _builtins.float = ...,
-        high: _builtins.float = ...,
+        high: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_high", b"_high", "high", b"high"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["high", b"high", "low", b"low", "median", b"median"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_high", b"_high", "high", b"high", "low", b"low", "median", b"median"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__high: _TypeAlias = _typing.Literal["high"]  # noqa: Y015
+    _WhichOneofArgType__high: _TypeAlias = _typing.Literal["_high", b"_high"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__high) -> _WhichOneofReturnType__high | None: ...
 
 Global___Estimate: _TypeAlias = Estimate  # noqa: Y015
 
@@ -2141,6 +2143,7 @@ class LabelForecast(_message.Message):
     REACHABLE_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     CURVE_FIELD_NUMBER: _builtins.int
+    BATCHES_TO_TARGET_FIELD_NUMBER: _builtins.int
     reachable: _builtins.float
     """Probability that the curve reaches the target at all, 0 to 1; absent when it cannot be said."""
     reason: _builtins.str
@@ -2159,6 +2162,10 @@ class LabelForecast(_message.Message):
     def curve(self) -> _containers.RepeatedCompositeFieldContainer[Global___FittedPoint]:
         """The fitted curve; empty when it cannot be said."""
 
+    @_builtins.property
+    def batches_to_target(self) -> Global___Estimate:
+        """Query batches until then, after the labels present; absent with `labels_to_target`."""
+
     def __init__(
         self,
         *,
@@ -2167,10 +2174,11 @@ class LabelForecast(_message.Message):
         reachable: _builtins.float | None = ...,
         reason: _builtins.str = ...,
         curve: _abc.Iterable[Global___FittedPoint] | None = ...,
+        batches_to_target: Global___Estimate | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_reachable", b"_reachable", "labels_to_target", b"labels_to_target", "plateau_iou", b"plateau_iou", "reachable", b"reachable"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_reachable", b"_reachable", "batches_to_target", b"batches_to_target", "labels_to_target", b"labels_to_target", "plateau_iou", b"plateau_iou", "reachable", b"reachable"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_reachable", b"_reachable", "curve", b"curve", "labels_to_target", b"labels_to_target", "plateau_iou", b"plateau_iou", "reachable", b"reachable", "reason", b"reason"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_reachable", b"_reachable", "batches_to_target", b"batches_to_target", "curve", b"curve", "labels_to_target", b"labels_to_target", "plateau_iou", b"plateau_iou", "reachable", b"reachable", "reason", b"reason"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__reachable: _TypeAlias = _typing.Literal["reachable"]  # noqa: Y015
     _WhichOneofArgType__reachable: _TypeAlias = _typing.Literal["_reachable", b"_reachable"]  # noqa: Y015
@@ -2189,10 +2197,24 @@ class LabelSavings(_message.Message):
     EXTRAPOLATED_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     CURVE_FIELD_NUMBER: _builtins.int
+    MEASURED_SHARE_FIELD_NUMBER: _builtins.int
+    MEASURED_IOU_FIELD_NUMBER: _builtins.int
+    MEASURED_LABELS_FIELD_NUMBER: _builtins.int
+    CONTROL_LABELS_FIELD_NUMBER: _builtins.int
+    NEWEST_IOU_FIELD_NUMBER: _builtins.int
+    LABELS_FIELD_NUMBER: _builtins.int
     extrapolated: _builtins.bool
     """True when that lies beyond the largest control set that was measured."""
     reason: _builtins.str
     """Why it cannot be said, and what would help; empty when it can."""
+    measured_iou: _builtins.float
+    """That test IoU."""
+    control_labels: _builtins.int
+    """Labels of the largest control set."""
+    newest_iou: _builtins.float
+    """Test IoU of the newest segmenter on the fitted curve."""
+    labels: _builtins.int
+    """Labels that it was trained on."""
     @_builtins.property
     def share(self) -> Global___Estimate:
         """1 - labels used / labels that random choice needs for the same test IoU; negative when random
@@ -2201,11 +2223,23 @@ class LabelSavings(_message.Message):
 
     @_builtins.property
     def random_labels(self) -> Global___Estimate:
-        """Labels that random choice needs for the newest segmenter's test IoU; absent with `share`."""
+        """Labels that random choice needs for the newest segmenter's test IoU; absent with `share`, and
+        when random choice does not get there in the median.
+        """
 
     @_builtins.property
     def curve(self) -> _containers.RepeatedCompositeFieldContainer[Global___FittedPoint]:
         """The fitted curve of the control segmenters; empty when it cannot be said."""
+
+    @_builtins.property
+    def measured_share(self) -> Global___Estimate:
+        """The same share at the test IoU of the largest control set, where both curves are measured and
+        nothing is extrapolated; absent with `share`.
+        """
+
+    @_builtins.property
+    def measured_labels(self) -> Global___Estimate:
+        """Labels with which the campaign reached it; absent when it did not in the median."""
 
     def __init__(
         self,
@@ -2215,12 +2249,25 @@ class LabelSavings(_message.Message):
         extrapolated: _builtins.bool = ...,
         reason: _builtins.str = ...,
         curve: _abc.Iterable[Global___FittedPoint] | None = ...,
+        measured_share: Global___Estimate | None = ...,
+        measured_iou: _builtins.float | None = ...,
+        measured_labels: Global___Estimate | None = ...,
+        control_labels: _builtins.int = ...,
+        newest_iou: _builtins.float | None = ...,
+        labels: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["random_labels", b"random_labels", "share", b"share"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_measured_iou", b"_measured_iou", "_newest_iou", b"_newest_iou", "measured_iou", b"measured_iou", "measured_labels", b"measured_labels", "measured_share", b"measured_share", "newest_iou", b"newest_iou", "random_labels", b"random_labels", "share", b"share"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["curve", b"curve", "extrapolated", b"extrapolated", "random_labels", b"random_labels", "reason", b"reason", "share", b"share"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_measured_iou", b"_measured_iou", "_newest_iou", b"_newest_iou", "control_labels", b"control_labels", "curve", b"curve", "extrapolated", b"extrapolated", "labels", b"labels", "measured_iou", b"measured_iou", "measured_labels", b"measured_labels", "measured_share", b"measured_share", "newest_iou", b"newest_iou", "random_labels", b"random_labels", "reason", b"reason", "share", b"share"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__measured_iou: _TypeAlias = _typing.Literal["measured_iou"]  # noqa: Y015
+    _WhichOneofArgType__measured_iou: _TypeAlias = _typing.Literal["_measured_iou", b"_measured_iou"]  # noqa: Y015
+    _WhichOneofReturnType__newest_iou: _TypeAlias = _typing.Literal["newest_iou"]  # noqa: Y015
+    _WhichOneofArgType__newest_iou: _TypeAlias = _typing.Literal["_newest_iou", b"_newest_iou"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__measured_iou) -> _WhichOneofReturnType__measured_iou | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__newest_iou) -> _WhichOneofReturnType__newest_iou | None: ...
 
 Global___LabelSavings: _TypeAlias = LabelSavings  # noqa: Y015
 

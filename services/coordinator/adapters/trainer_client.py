@@ -34,6 +34,8 @@ __all__ = ["GrpcTrainer"]
 _KINDS = {
     ReleaseKind.SEGMENTER: common_pb2.RELEASE_KIND_SEGMENTER,
     ReleaseKind.UNCERTAINTY: common_pb2.RELEASE_KIND_UNCERTAINTY,
+    # Other labels make it a control, not another training.
+    ReleaseKind.CONTROL: common_pb2.RELEASE_KIND_SEGMENTER,
 }
 _STATES = {
     trainer_pb2.JOB_STATE_QUEUED: JobState.QUEUED,

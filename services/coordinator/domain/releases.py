@@ -65,7 +65,8 @@ class Release:
         campaign_id: Campaign.
         phase: Phase that trained it.
         kind: What it is for.
-        state: Where it is. An uncertainty model is never champion.
+        state: Where it is. Only a segmenter is ever champion; a control segmenter is RETIRED as
+            soon as it is measured.
         model: Where it lies in Triton.
         labeled: Labels it was trained on.
         test_iou: None for uncertainty models and before evaluation.

@@ -3,6 +3,7 @@
 from services.coordinator.driver.campaign_driver import STEPS, drive
 from services.coordinator.driver.context import DriverContext
 from services.coordinator.driver.notifier import DRIVERS, SERVING, ChangeNotifier, readers_of
+from services.coordinator.driver.outlooks import Outlooks
 from services.coordinator.driver.progress import ProgressBoard, StepProgress
 from services.coordinator.driver.retention import Retention
 from services.coordinator.driver.supervisor import DriverSupervisor
@@ -16,6 +17,7 @@ __all__ = [
     "ChangeNotifier",
     "DriverContext",
     "DriverSupervisor",
+    "Outlooks",
     "ProgressBoard",
     "Retention",
     "StepProgress",

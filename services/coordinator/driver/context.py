@@ -10,6 +10,7 @@ from services.coordinator.domain.ports import Stores
 from services.coordinator.domain.ports.trainer import Trainer
 from services.coordinator.domain.ports.uncertainty import UncertaintyScorer
 from services.coordinator.driver.notifier import ChangeNotifier
+from services.coordinator.driver.outlooks import Outlooks
 from services.coordinator.driver.progress import ProgressBoard
 from services.coordinator.driver.retention import Retention
 from services.coordinator.metrics import DriverMetrics
@@ -35,6 +36,7 @@ class DriverContext:
         notifier: Told of every change, by campaign id.
         board: Told of every progress.
         metrics: Counters of the driver.
+        outlooks: Told when a campaign was measured.
         backoff: Waits while a dependency is down.
         scoring_batch: Outcomes stored in one transaction.
         poll_s: How often to look for changes that another process made, seconds.
@@ -47,6 +49,7 @@ class DriverContext:
     notifier: ChangeNotifier
     board: ProgressBoard
     metrics: DriverMetrics
+    outlooks: Outlooks
     backoff: Backoff = field(default_factory=Backoff)
     scoring_batch: int = 64
     poll_s: float = 2.0

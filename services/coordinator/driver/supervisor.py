@@ -89,7 +89,13 @@ class DriverSupervisor:
     async def _cancel_jobs(self, campaign: Campaign) -> None:
         """Ask the trainer to end the phase's jobs; a job that goes on does no harm."""
         phase = await self._ctx.read_phase(campaign)
-        for job_id in (phase.segmenter_job, phase.uncertainty_job, phase.evaluation_job):
+        for job_id in (
+            phase.segmenter_job,
+            phase.uncertainty_job,
+            phase.control_job,
+            phase.evaluation_job,
+            phase.control_evaluation_job,
+        ):
             if job_id:
                 try:
                     with contextlib.suppress(NotFoundError):

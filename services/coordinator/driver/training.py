@@ -1,4 +1,4 @@
-"""Step TRAINING: both models of a phase, side by side."""
+"""Step TRAINING: the models of a phase, side by side."""
 
 import asyncio
 import hashlib
@@ -13,6 +13,7 @@ from services.coordinator.domain.ports.trainer import Job, LabeledFrame, Trainin
 from services.coordinator.domain.releases import ModelVersion, NewRelease, ReleaseKind
 from services.coordinator.domain.seeds import derive_seed
 from services.coordinator.driver.context import DriverContext, StepFailed
+from services.coordinator.driver.control import control_frames, control_warm_start
 from services.coordinator.driver.jobs import follow_job
 from services.coordinator.driver.notifier import SERVING
 from services.coordinator.driver.progress import StepProgress, merge_eta_s
@@ -23,26 +24,29 @@ _PAGE: Final = 1000
 
 
 async def train_models(ctx: DriverContext, campaign: Campaign, phase: Phase) -> None:
-    """Train, record and keep resident the phase's segmenter and uncertainty model."""
+    """Train, record and keep resident the phase's segmenter, uncertainty model and control.
+
+    The last only where the campaign has a control arm; see `control_frames`.
+    """
     frames = await asyncio.to_thread(labeled_frames, ctx.stores, campaign.id, Pool.LABELED)
     if not frames:
         raise StepFailed(
             "No frame is labeled, so nothing can be trained: every frame of the initial query was "
             "skipped. Stop this campaign and create one with more initial labels."
         )
+    by_chance = await asyncio.to_thread(control_frames, ctx.stores, campaign, phase, frames)
     failures = await asyncio.to_thread(failures_of, ctx.stores, phase)
     report = _JointProgress(lambda progress: ctx.board.report(campaign.id, progress))
-    wanted = [
-        kind
-        for kind, release in (
-            (ReleaseKind.SEGMENTER, phase.segmenter_release),
-            (ReleaseKind.UNCERTAINTY, phase.uncertainty_release),
-        )
-        if not release
+    models = [
+        (ReleaseKind.SEGMENTER, phase.segmenter_release, frames),
+        (ReleaseKind.UNCERTAINTY, phase.uncertainty_release, frames),
     ]
+    if 0 < len(by_chance) < len(frames):
+        models.append((ReleaseKind.CONTROL, phase.control_release, by_chance))
     await _side_by_side(
-        _train(ctx, campaign, phase, kind, frames=frames, failures=failures, report=report)
-        for kind in wanted
+        _train(ctx, campaign, phase, kind, frames=labels, failures=failures, report=report)
+        for kind, release, labels in models
+        if not release
     )
     await ctx.retention.apply()
     await ctx.advance(phase, PhaseState.EVALUATING)
@@ -92,12 +96,12 @@ async def _train(
                 kind=kind,
                 preset=config.preset,
                 architecture=(
-                    config.segmenter if kind is ReleaseKind.SEGMENTER else config.uncertainty
+                    config.uncertainty if kind is ReleaseKind.UNCERTAINTY else config.segmenter
                 ),
                 hyperparameters=(
-                    config.segmenter_hyperparameters
-                    if kind is ReleaseKind.SEGMENTER
-                    else config.uncertainty_hyperparameters
+                    config.uncertainty_hyperparameters
+                    if kind is ReleaseKind.UNCERTAINTY
+                    else config.segmenter_hyperparameters
                 ),
                 epochs=config.epochs,
                 seed=derive_seed(phase.seed, "training", kind.value),
@@ -176,6 +180,8 @@ def _warm_start(
 ) -> ModelVersion | None:
     if campaign.config.retrain_mode is not RetrainMode.WARM_START or phase.number <= 1:
         return None
+    if kind is ReleaseKind.CONTROL:
+        return control_warm_start(stores, phase)
     before = stores.phases.get(campaign.id, phase.number - 1)
     release = (
         before.segmenter_release if kind is ReleaseKind.SEGMENTER else before.uncertainty_release

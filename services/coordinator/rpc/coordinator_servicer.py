@@ -22,7 +22,7 @@ from services.coordinator.domain.querying import verify_batch
 from services.coordinator.domain.releases import ReleaseKind
 from services.coordinator.domain.searches import with_winners
 from services.coordinator.domain.selection import SelectionCheck
-from services.coordinator.driver import DRIVERS, ChangeNotifier, ProgressBoard
+from services.coordinator.driver import DRIVERS, ChangeNotifier, Outlooks, ProgressBoard
 from services.coordinator.rpc import enums
 from services.coordinator.rpc.campaign_messages import (
     campaign_to_message,
@@ -36,6 +36,7 @@ from services.coordinator.rpc.campaign_messages import (
     selection_check_to_message,
     transition_to_message,
 )
+from services.coordinator.rpc.forecast_messages import outlook_to_message
 from services.coordinator.rpc.frame_import import FrameImport
 from services.coordinator.rpc.watching import watch
 from services.platform.blobs import BlobStore
@@ -57,6 +58,7 @@ class CoordinatorServicer(coordinator_pb2_grpc.CoordinatorServiceServicer):
         blobs: Where imported files are put.
         notifier: Told of changes; wakes watches and drivers.
         board: Progress of the steps.
+        outlooks: What the measured phases say of the labels.
         executor: Threads for decoding imported images.
         poll_s: How often a watch looks for changes of other processes, seconds.
     """
@@ -69,6 +71,7 @@ class CoordinatorServicer(coordinator_pb2_grpc.CoordinatorServiceServicer):
         notifier: ChangeNotifier,
         board: ProgressBoard,
         *,
+        outlooks: Outlooks,
         executor: Executor,
         poll_s: float = 2.0,
     ) -> None:
@@ -77,6 +80,7 @@ class CoordinatorServicer(coordinator_pb2_grpc.CoordinatorServiceServicer):
         self._blobs = blobs
         self._notifier = notifier
         self._board = board
+        self._outlooks = outlooks
         self._executor = executor
         self._poll_s = poll_s
 
@@ -300,6 +304,14 @@ class CoordinatorServicer(coordinator_pb2_grpc.CoordinatorServiceServicer):
             verified=all(check.verified for check in checks),
             checks=map(selection_check_to_message, checks),
         )
+
+    async def GetForecast(
+        self, request: coordinator_pb2.GetForecastRequest, context: Any
+    ) -> coordinator_pb2.GetForecastResponse:
+        """Say which labels are still needed and which were saved."""
+        campaign = await asyncio.to_thread(self._stores.campaigns.get, request.campaign)
+        outlook = await asyncio.to_thread(self._outlooks.read, campaign)
+        return outlook_to_message(outlook, campaign)
 
     def _verify(self, name: str, phase: int | None) -> list[SelectionCheck]:
         campaign = self._stores.campaigns.get(name)

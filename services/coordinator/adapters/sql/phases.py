@@ -8,11 +8,13 @@ import sqlalchemy as sa
 from services.coordinator.adapters.sql.database import Database
 from services.coordinator.adapters.sql.datasets import chunks
 from services.coordinator.adapters.sql.schema import (
+    control_measures,
     measures,
     phase_history,
     phases,
     releases,
     requests,
+    selections,
 )
 from services.coordinator.adapters.sql.snapshots import (
     insert_phase,
@@ -37,9 +39,12 @@ from services.coordinator.domain.errors import (
 )
 from services.coordinator.domain.phase import FrameMeasure, Phase, PhaseState, PhaseTransition
 from services.coordinator.domain.ports import Clock, Page, PageRequest, PhaseJob
+from services.coordinator.domain.query_config import Arm
+from services.coordinator.domain.releases import ReleaseKind, ReleaseState
 
 __all__ = ["SqlPhaseStore"]
 
+_MEASURES = {Arm.ACTIVE: measures, Arm.CONTROL: control_measures}
 _OPEN = (AnnotationState.PENDING, AnnotationState.LEASED, AnnotationState.SUBMITTED)
 
 
@@ -175,28 +180,11 @@ class SqlPhaseStore:
         frames: Sequence[FrameMeasure],
     ) -> Phase:
         """See the port."""
-        for value in (iou, dice, *(m.iou for m in frames), *(m.dice for m in frames)):
-            if not 0 <= value <= 1:  # also refuses NaN
-                raise InvalidArgument(f"A measure is {value}; IoU and Dice are 0 to 1.")
+        _check_measures(frames, iou, dice)
         with self._database.writing() as connection:
             lock_phases(connection, campaign_id)
             before = read_phase(connection, campaign_id, number)
-            of_phase = (measures.c.campaign_id == campaign_id, measures.c.phase == number)
-            connection.execute(sa.delete(measures).where(*of_phase))
-            for part in chunks(frames):
-                connection.execute(
-                    sa.insert(measures),
-                    [
-                        {
-                            "campaign_id": campaign_id,
-                            "phase": number,
-                            "frame_id": measure.frame_id,
-                            "iou": measure.iou,
-                            "dice": measure.dice,
-                        }
-                        for measure in part
-                    ],
-                )
+            _replace_measures(connection, before, frames, Arm.ACTIVE)
             connection.execute(
                 sa.update(releases)
                 .where(releases.c.id == before.segmenter_release)
@@ -205,18 +193,60 @@ class SqlPhaseStore:
             touch_campaign(connection, campaign_id, test_iou=iou)
             return touch_phase(connection, before, test_iou=iou, test_dice=dice)
 
-    def measures(self, campaign_id: str, number: int, page: PageRequest) -> Page[FrameMeasure]:
+    def record_control(
+        self,
+        campaign_id: str,
+        number: int,
+        *,
+        labeled: int,
+        iou: float,
+        frames: Sequence[FrameMeasure],
+    ) -> Phase:
         """See the port."""
-        scope = ("measures", campaign_id, str(number))
+        _check_measures(frames, iou)
+        if labeled < 1:
+            raise InvalidArgument(f"labeled is {labeled}; it must be at least 1.")
+        with self._database.writing() as connection:
+            lock_phases(connection, campaign_id)
+            before = read_phase(connection, campaign_id, number)
+            _replace_measures(connection, before, frames, Arm.CONTROL)
+            connection.execute(
+                sa.update(releases)
+                .where(
+                    releases.c.id == before.control_release,
+                    releases.c.kind == ReleaseKind.CONTROL,
+                )
+                .values(test_iou=iou, state=ReleaseState.RETIRED)
+            )
+            return touch_phase(connection, before, control_labeled=labeled, control_iou=iou)
+
+    def randomly_chosen(self, campaign_id: str, *, initial: bool) -> frozenset[str]:
+        """See the port."""
+        by_chance = selections.c.arm == Arm.CONTROL
+        if initial:
+            by_chance = sa.or_(by_chance, selections.c.phase == 0)
+        query = sa.select(selections.c.frame_id).where(
+            selections.c.campaign_id == campaign_id, by_chance
+        )
+        with self._database.reading() as connection:
+            read_phase(connection, campaign_id, 0)
+            return frozenset(connection.execute(query).scalars())
+
+    def measures(
+        self, campaign_id: str, number: int, page: PageRequest, *, arm: Arm = Arm.ACTIVE
+    ) -> Page[FrameMeasure]:
+        """See the port."""
+        table = _MEASURES[arm]
+        scope = ("measures", campaign_id, str(number), arm.value)
         last = read_token(page, scope, (str,))
         query = (
-            sa.select(measures.c.frame_id, measures.c.iou, measures.c.dice)
-            .where(measures.c.campaign_id == campaign_id, measures.c.phase == number)
-            .order_by(measures.c.frame_id)
+            sa.select(table.c.frame_id, table.c.iou, table.c.dice)
+            .where(table.c.campaign_id == campaign_id, table.c.phase == number)
+            .order_by(table.c.frame_id)
             .limit(page.limit + 1)
         )
         if last is not None:
-            query = query.where(measures.c.frame_id > last[0])
+            query = query.where(table.c.frame_id > last[0])
         with self._database.reading() as connection:
             rows = connection.execute(query).all()
         return cut(
@@ -241,6 +271,34 @@ def _lock_phase(
     if campaign.state is CampaignState.COMPLETED:
         raise IllegalTransition("The campaign is COMPLETED; its phases stay as they are.")
     return campaign, phase
+
+
+def _check_measures(frames: Sequence[FrameMeasure], *means: float) -> None:
+    for value in (*means, *(m.iou for m in frames), *(m.dice for m in frames)):
+        if not 0 <= value <= 1:  # also refuses NaN
+            raise InvalidArgument(f"A measure is {value}; IoU and Dice are 0 to 1.")
+
+
+def _replace_measures(
+    connection: sa.Connection, phase: Phase, frames: Sequence[FrameMeasure], arm: Arm
+) -> None:
+    table = _MEASURES[arm]
+    of_phase = (table.c.campaign_id == phase.campaign_id, table.c.phase == phase.number)
+    connection.execute(sa.delete(table).where(*of_phase))
+    for part in chunks(frames):
+        connection.execute(
+            sa.insert(table),
+            [
+                {
+                    "campaign_id": phase.campaign_id,
+                    "phase": phase.number,
+                    "frame_id": measure.frame_id,
+                    "iou": measure.iou,
+                    "dice": measure.dice,
+                }
+                for measure in part
+            ],
+        )
 
 
 def _check_all_done(connection: sa.Connection, phase: Phase) -> None:

@@ -92,7 +92,10 @@ class SqlReleaseStore:
                     create_time=self._clock(),
                 )
             )
-            touch_phase(connection, phase, **{f"{release.kind.value}_release": id})
+            noted: dict[str, Any] = {f"{release.kind.value}_release": id}
+            if release.kind is ReleaseKind.CONTROL:
+                noted["control_labeled"] = release.labeled
+            touch_phase(connection, phase, **noted)
             return _read(connection, id)
 
     def get(self, id: str) -> Release:
@@ -190,10 +193,11 @@ class SqlReleaseStore:
                 campaigns.c.state.in_((CampaignState.RUNNING, CampaignState.PAUSED))
             )
             of = set(connection.execute(live).scalars())
+            held = [_read(connection, including)] if including else []
+            held += _unmeasured_controls(connection, of)
             serving = _serving_campaign(connection)
             if serving is not None:
                 of.add(serving)
-            held = [_read(connection, including)] if including else []
             for campaign_id in of:
                 held += _newest(connection, campaign_id, ReleaseKind.SEGMENTER, 1)
                 held += _newest(connection, campaign_id, ReleaseKind.UNCERTAINTY, 2)
@@ -273,6 +277,15 @@ def _newest(
         .where(releases.c.campaign_id == campaign_id, releases.c.kind == kind)
         .order_by(releases.c.phase.desc())
         .limit(count)
+    )
+    return [_release(row) for row in connection.execute(query)]
+
+
+def _unmeasured_controls(connection: sa.Connection, campaign_ids: set[str]) -> list[Release]:
+    query = sa.select(releases).where(
+        releases.c.campaign_id.in_(campaign_ids),
+        releases.c.kind == ReleaseKind.CONTROL,
+        releases.c.state == ReleaseState.CANDIDATE,
     )
     return [_release(row) for row in connection.execute(query)]
 

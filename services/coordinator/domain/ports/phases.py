@@ -7,6 +7,7 @@ from typing import Protocol
 from services.coordinator.domain.campaign import StopReason
 from services.coordinator.domain.phase import FrameMeasure, Phase, PhaseState, PhaseTransition
 from services.coordinator.domain.ports.paging import Page, PageRequest
+from services.coordinator.domain.query_config import Arm
 
 __all__ = ["PhaseJob", "PhaseStore"]
 
@@ -17,6 +18,8 @@ class PhaseJob(StrEnum):
     SEGMENTER = "segmenter"
     UNCERTAINTY = "uncertainty"
     EVALUATION = "evaluation"
+    CONTROL = "control"
+    CONTROL_EVALUATION = "control_evaluation"
 
 
 class PhaseStore(Protocol):
@@ -121,8 +124,48 @@ class PhaseStore(Protocol):
         """
         ...
 
-    def measures(self, campaign_id: str, number: int, page: PageRequest) -> Page[FrameMeasure]:
-        """Return the measures of a phase's test frames by frame id.
+    def record_control(
+        self,
+        campaign_id: str,
+        number: int,
+        *,
+        labeled: int,
+        iou: float,
+        frames: Sequence[FrameMeasure],
+    ) -> Phase:
+        """Store what a phase's control segmenter measured; replaces an earlier one. Idempotent.
+
+        The phase's control release, if it has one, is RETIRED in the same transaction: it has done
+        what it is for.
+
+        Args:
+            campaign_id: Campaign.
+            number: Phase.
+            labeled: Randomly chosen labels that it was trained on, at least 1.
+            iou: Mean over the test frames.
+            frames: Each of them.
+
+        Raises:
+            InvalidArgument: A measure is outside 0..1, or `labeled` is below 1.
+        """
+        ...
+
+    def randomly_chosen(self, campaign_id: str, *, initial: bool) -> frozenset[str]:
+        """Return the frames of a campaign that chance chose, in every phase so far.
+
+        Args:
+            campaign_id: Campaign.
+            initial: Whether the initial query was random, so that its frames count.
+
+        Returns:
+            Frame ids of the control arm, and of phase 0 where `initial`; labeled or not.
+        """
+        ...
+
+    def measures(
+        self, campaign_id: str, number: int, page: PageRequest, *, arm: Arm = Arm.ACTIVE
+    ) -> Page[FrameMeasure]:
+        """Return the measures of a phase's test frames by frame id, of one of its segmenters.
 
         Raises:
             InvalidPageToken: See `PageRequest`.

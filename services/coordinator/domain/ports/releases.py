@@ -97,7 +97,8 @@ class ReleaseStore(Protocol):
         """Return the model versions that Triton must hold, ascending by model and version.
 
         Over every campaign that is RUNNING or PAUSED, and the one that serves: the champion, the
-        champion before it, the newest segmenter, and the two newest uncertainty models.
+        champion before it, the newest segmenter, and the two newest uncertainty models; over those
+        that are RUNNING or PAUSED, also a control segmenter until it is measured.
 
         Args:
             including: Id of a release to hold as well: one about to be promoted must be loaded
