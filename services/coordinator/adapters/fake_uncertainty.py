@@ -18,9 +18,10 @@ from services.platform.errors import EchoLoopError, InvalidInputError, Unavailab
 from services.platform.images import decode_gray, encode_gray_png
 from services.platform.masks import encode_mask_png
 
-__all__ = ["FakeUncertainty", "invented_scores"]
+__all__ = ["FakeUncertainty", "invented_scores", "invented_vector"]
 
 _PIXELS = 64 * 64
+_DIMENSIONS = 8
 
 
 def invented_scores(image_ref: str, seed: int, digest: str) -> common_pb2.Scores:
@@ -36,6 +37,15 @@ def invented_scores(image_ref: str, seed: int, digest: str) -> common_pb2.Scores
     )
 
 
+def invented_vector(image_ref: str, digest: str) -> uncertainty_pb2.Embedding:
+    """Return eight numbers in 0..1."""
+    drawn = hashlib.sha256(f"vector {image_ref} {digest}".encode()).digest()
+    values = np.frombuffer(drawn, dtype=">u4", count=_DIMENSIONS) / 2**32
+    return uncertainty_pb2.Embedding(
+        data=values.astype("<f4").tobytes(), shape=[_DIMENSIONS], dtype="FP32"
+    )
+
+
 class FakeUncertainty(uncertainty_pb2_grpc.UncertaintyServiceServicer):
     """UncertaintyService with invented scores.
 
@@ -44,15 +54,21 @@ class FakeUncertainty(uncertainty_pb2_grpc.UncertaintyServiceServicer):
 
     Attributes:
         frame_s: Seconds of a frame.
-        scored: Frame ids in the order of their results, over all calls without proposals.
+        scored: Frame ids in the order of their results, over all calls for scores alone.
+        embedded: Frame ids in the order of their results, over all calls with embeddings.
+        described: Frame ids in the order of their results, over all descriptions.
         broken: Frame ids that are reported as undecodable.
         all_broken: Every frame is.
         down: While true, every call ends with UNAVAILABLE, also in mid-stream.
-        down_after: Number of results after which `down` becomes true by itself; None never.
+        down_after: Number of scores after which `down` becomes true by itself; None never.
+        down_after_vectors: Number of embeddings and descriptors after which it does; None never.
     """
 
     def __init__(self, blobs: BlobStore, *, frame_s: float = 0.0) -> None:
         self.scored: list[str] = []
+        self.embedded: list[str] = []
+        self.described: list[str] = []
+        self.down_after_vectors: int | None = None
         self.broken: set[str] = set()
         self.all_broken = False
         self.down = False
@@ -77,10 +93,42 @@ class FakeUncertainty(uncertainty_pb2_grpc.UncertaintyServiceServicer):
             await asyncio.sleep(self.frame_s)
             self._check_up()
             yield await asyncio.to_thread(self._score, header, request.frame)
-            if not header.include_proposals:
+            if header.include_embeddings:
+                self._note_vector(self.embedded, request.frame.frame_id)
+            elif not header.include_proposals:
                 self.scored.append(request.frame.frame_id)
                 if self.down_after is not None and len(self.scored) >= self.down_after:
                     self.down, self.down_after = True, None
+
+    async def DescribeFrames(
+        self,
+        request_iterator: AsyncIterator[uncertainty_pb2.DescribeFramesRequest],
+        context: Any,
+    ) -> AsyncIterator[uncertainty_pb2.DescribeFramesResponse]:
+        """Describe every frame."""
+        self._check_up()
+        async for request in request_iterator:
+            await asyncio.sleep(self.frame_s)
+            self._check_up()
+            yield await asyncio.to_thread(self._describe, request.frame)
+            self._note_vector(self.described, request.frame.frame_id)
+
+    def _note_vector(self, noted: list[str], frame_id: str) -> None:
+        noted.append(frame_id)
+        given = len(self.embedded) + len(self.described)
+        if self.down_after_vectors is not None and given >= self.down_after_vectors:
+            self.down, self.down_after_vectors = True, None
+
+    def _describe(
+        self, frame: uncertainty_pb2.FrameReference
+    ) -> uncertainty_pb2.DescribeFramesResponse:
+        response = uncertainty_pb2.DescribeFramesResponse(frame_id=frame.frame_id)
+        if self.all_broken or frame.frame_id in self.broken:
+            response.failure.reason = "IMAGE"
+            response.failure.message = "The PNG cannot be decoded."
+        else:
+            response.descriptor.CopyFrom(invented_vector(frame.image_ref, ""))
+        return response
 
     def _check_up(self) -> None:
         if self.down:
@@ -102,6 +150,10 @@ class FakeUncertainty(uncertainty_pb2_grpc.UncertaintyServiceServicer):
             return response
         scores = invented_scores(frame.image_ref, header.seed, header.model.digest)
         response.scored.scores.CopyFrom(scores)
+        if header.include_embeddings:
+            response.scored.embedding.CopyFrom(
+                invented_vector(frame.image_ref, header.model.digest)
+            )
         if header.include_proposals:
             mask = np.zeros(gray.shape, np.uint8)
             mask[

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.coordinator.domain.errors import NonFiniteScore
+from services.coordinator.domain.query_config import Arm
 
 __all__ = [
     "AcquisitionFunction",
@@ -106,6 +107,7 @@ class FrameScores:
         scores: Its scores; None when it failed.
         failure: Why it failed; None when it was scored.
         rank: Rank in the query batch from 1; 0 when not selected. Ignored when storing.
+        arm: Why it is in the query batch; None when it is not. Ignored when storing.
 
     Raises:
         NonFiniteScore: A score is NaN or infinite. Such a frame must not be ranked by a stand-in
@@ -117,6 +119,7 @@ class FrameScores:
     scores: Scores | None = None
     failure: FrameFailure | None = None
     rank: int = 0
+    arm: Arm | None = None
 
     def __post_init__(self) -> None:
         if (self.scores is None) == (self.failure is None):

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from services.coordinator.domain.acquisition import AcquisitionFunction
 from services.coordinator.domain.strategies.lots import draw
 
-__all__ = ["CANDIDATES", "ArmValue", "Choice", "Play", "choose_function"]
+__all__ = ["CANDIDATES", "ArmValue", "FunctionChoice", "Play", "choose_function"]
 
 CANDIDATES: Final = (
     AcquisitionFunction.MFE,
@@ -69,14 +69,14 @@ class ArmValue:
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class FunctionChoice:
     """The function of a phase, and every function as it was seen then."""
 
     function: AcquisitionFunction
     arms: tuple[ArmValue, ...]
 
 
-def choose_function(plays: Sequence[Play], *, seed: int) -> Choice:
+def choose_function(plays: Sequence[Play], *, seed: int) -> FunctionChoice:
     """Return the function that a phase ranks by.
 
     Args:
@@ -94,14 +94,16 @@ def choose_function(plays: Sequence[Play], *, seed: int) -> Choice:
     if untried:
         fewest = min(counts[f] for f in untried)
         function = next(f for f in untried if counts[f] == fewest)
-        return Choice(function, tuple(ArmValue(f, counts[f], means[f], None) for f in CANDIDATES))
+        return FunctionChoice(
+            function, tuple(ArmValue(f, counts[f], means[f], None) for f in CANDIDATES)
+        )
     every = [gain for f in CANDIDATES for gain in gains[f]]
     spread = float(np.std(every))
     bounds = {
         f: float(np.mean(gains[f])) + spread * math.sqrt(2 * math.log(len(every)) / len(gains[f]))
         for f in CANDIDATES
     }
-    return Choice(
+    return FunctionChoice(
         # The first of equals in the order of the first tries.
         max(ranked, key=lambda f: bounds[f]),
         tuple(ArmValue(f, counts[f], means[f], bounds[f]) for f in CANDIDATES),

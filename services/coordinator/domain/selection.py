@@ -1,12 +1,13 @@
 """Query batches: which frames a phase asks readers for, and the proof that it was these."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from services.coordinator.domain.acquisition import AcquisitionFunction
+from services.coordinator.domain.query_config import Arm, QueryStrategy
 
 __all__ = [
     "Candidate",
+    "Choice",
     "Proposal",
     "QueryBatch",
     "SelectionCheck",
@@ -23,15 +24,24 @@ class Candidate:
 
 
 @dataclass(frozen=True, slots=True)
+class Choice:
+    """The frames of a batch by rank, and those of them that are control frames."""
+
+    frame_ids: tuple[str, ...]
+    control: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
 class QueryBatch:
     """The frames that a phase asks for, and all that is needed to derive them again.
 
     Attributes:
-        frame_ids: By rank, most uncertain first.
+        frame_ids: By rank: in the order of the strategy, control frames spread among them.
         acquisition: Function that ranked; RANDOM in phase 0.
         seed: Of the phase.
         model_digest: Of the uncertainty model that scored; empty for RANDOM.
         query_size: How many frames were wanted.
+        control: Those of the frames that were drawn at random, to measure what choosing is worth.
     """
 
     frame_ids: tuple[str, ...]
@@ -39,6 +49,11 @@ class QueryBatch:
     seed: int
     model_digest: str
     query_size: int
+    control: frozenset[str] = frozenset()
+
+    def arm(self, frame_id: str) -> Arm:
+        """Return why a frame of the batch is in it."""
+        return Arm.CONTROL if frame_id in self.control else Arm.ACTIVE
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +71,7 @@ class SelectionCheck:
 
     Attributes:
         phase: Number.
-        verified: Equal, order included.
+        verified: Equal, order and arms included, and ranked by the function that was due.
         selected: Frames in the stored batch.
         scored: Frames of the phase that have scores.
         unexpected: Stored but not recomputed, by rank.
@@ -64,6 +79,8 @@ class SelectionCheck:
         acquisition: Function used.
         model_digest: Of the model that scored; empty for RANDOM.
         seed: Of the phase.
+        strategy: Strategy used; None for the initial query and for RANDOM.
+        control: Control frames in the stored batch.
     """
 
     phase: int
@@ -75,29 +92,43 @@ class SelectionCheck:
     acquisition: AcquisitionFunction
     model_digest: str
     seed: int
+    strategy: QueryStrategy | None
+    control: int
 
 
 def verify_selection(
-    phase: int, stored: QueryBatch, recomputed: Sequence[str], *, scored: int
+    phase: int,
+    stored: QueryBatch,
+    recomputed: Choice,
+    *,
+    scored: int,
+    strategy: QueryStrategy,
+    evidence_agrees: bool = True,
 ) -> SelectionCheck:
     """Compare a stored query batch with the one recomputed.
 
     Args:
         phase: Number.
         stored: What the phase selected.
-        recomputed: Frame ids by rank.
+        recomputed: What it selects when done again.
         scored: Frames of the phase that have scores.
+        strategy: The campaign's.
+        evidence_agrees: Whether what it was chosen from is without contradiction.
     """
-    again = set(recomputed)
+    again = set(recomputed.frame_ids)
     before = set(stored.frame_ids)
     return SelectionCheck(
         phase=phase,
-        verified=stored.frame_ids == tuple(recomputed),
+        verified=evidence_agrees
+        and stored.frame_ids == recomputed.frame_ids
+        and stored.control == recomputed.control,
         selected=len(stored.frame_ids),
         scored=scored,
         unexpected=tuple(f for f in stored.frame_ids if f not in again),
-        missing=tuple(f for f in recomputed if f not in before),
+        missing=tuple(f for f in recomputed.frame_ids if f not in before),
         acquisition=stored.acquisition,
         model_digest=stored.model_digest,
         seed=stored.seed,
+        strategy=strategy if phase and stored.acquisition.needs_scores else None,
+        control=len(stored.control),
     )

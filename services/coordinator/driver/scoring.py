@@ -9,6 +9,7 @@ from services.coordinator.domain.acquisition import FrameScores
 from services.coordinator.domain.campaign import Campaign
 from services.coordinator.domain.phase import Phase, PhaseState
 from services.coordinator.domain.ports import FrameRef
+from services.coordinator.domain.ranking import settle_function
 from services.coordinator.domain.releases import Release
 from services.coordinator.driver.context import DriverContext, StepFailed
 from services.coordinator.driver.progress import Pace, StepProgress
@@ -23,10 +24,13 @@ _FLUSH_S: Final = 1.0
 async def score_pool(ctx: DriverContext, campaign: Campaign, phase: Phase) -> None:
     """Score what is not scored yet, store it batch by batch, move on to SELECTING.
 
+    Which function ranks the frames is settled first.
+
     A frame that cannot be scored is recorded with its reason and blocks nothing; when not one can
     be, the step fails.
     """
-    if not campaign.config.acquisition.needs_scores:
+    function = await asyncio.to_thread(settle_function, ctx.stores, campaign, phase)
+    if not function.needs_scores:
         await ctx.advance(phase, PhaseState.SELECTING, note="random choice needs no scores")
         return
     release = await asyncio.to_thread(ctx.stores.releases.get, phase.uncertainty_release)

@@ -7,6 +7,7 @@ from services.coordinator.domain.phase import Phase, PhaseState
 from services.coordinator.domain.querying import choose_batch
 from services.coordinator.domain.selection import Proposal, QueryBatch
 from services.coordinator.driver.context import DriverContext
+from services.coordinator.driver.evidence import gather_evidence
 from services.coordinator.driver.progress import StepProgress
 from services.coordinator.driver.scoring import model_not_ready
 from services.platform.errors import NotFoundError, UnavailableError
@@ -38,6 +39,7 @@ async def _stored_batch(ctx: DriverContext, campaign: Campaign, phase: Phase) ->
     batch = await asyncio.to_thread(ctx.stores.queries.batch, campaign.id, phase.number)
     if batch is not None:
         return batch
+    await gather_evidence(ctx, campaign, phase)
     digest = ""
     if phase.uncertainty_release:
         release = await asyncio.to_thread(ctx.stores.releases.get, phase.uncertainty_release)

@@ -1,10 +1,11 @@
 """Campaigns, phases and scores as messages, and back."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from echoloop.v1 import common_pb2, coordinator_pb2
 from services.coordinator.domain.acquisition import AcquisitionFunction, FrameScores, Scores
+from services.coordinator.domain.auto import ArmValue
 from services.coordinator.domain.campaign import (
     Architecture,
     Campaign,
@@ -241,8 +242,8 @@ def progress_to_message(progress: StepProgress) -> coordinator_pb2.StepProgress:
     )
 
 
-def phase_to_message(phase: Phase) -> coordinator_pb2.Phase:
-    """Convert a phase."""
+def phase_to_message(phase: Phase, arms: Sequence[ArmValue] = ()) -> coordinator_pb2.Phase:
+    """Convert a phase, and what AUTO chose its function from."""
     ranked_by = phase.ranked_by or phase.acquisition
     return coordinator_pb2.Phase(
         number=phase.number,
@@ -261,6 +262,15 @@ def phase_to_message(phase: Phase) -> coordinator_pb2.Phase:
             if ranked_by is not None
             else common_pb2.ACQUISITION_FUNCTION_UNSPECIFIED
         ),
+        arms=[
+            coordinator_pb2.AcquisitionArm(
+                function=enums.ACQUISITIONS[arm.function],
+                plays=arm.plays,
+                gain=arm.gain,
+                bound=arm.bound,
+            )
+            for arm in arms
+        ],
         control_release=phase.control_release,
         control_labeled=phase.control_labeled,
         control_iou=phase.control_iou,
@@ -314,6 +324,7 @@ def score_to_message(outcome: FrameScores) -> coordinator_pb2.FrameScores:
         scores=scores_to_message(outcome.scores),
         rank=outcome.rank,
         failure="" if outcome.failure is None else outcome.failure.message,
+        arm=enums.ARMS[outcome.arm] if outcome.arm is not None else coordinator_pb2.ARM_UNSPECIFIED,
     )
 
 
@@ -329,6 +340,12 @@ def selection_check_to_message(check: SelectionCheck) -> coordinator_pb2.Selecti
         acquisition=enums.ACQUISITIONS[check.acquisition],
         model_digest=check.model_digest if check.acquisition is not _RANDOM else "",
         seed=check.seed,
+        strategy=(
+            enums.QUERY_STRATEGIES[check.strategy]
+            if check.strategy is not None
+            else coordinator_pb2.QUERY_STRATEGY_UNSPECIFIED
+        ),
+        control=check.control,
     )
 
 

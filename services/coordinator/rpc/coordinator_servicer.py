@@ -254,8 +254,10 @@ class CoordinatorServicer(coordinator_pb2_grpc.CoordinatorServiceServicer):
         """List a campaign's phases in order."""
         campaign = await asyncio.to_thread(self._stores.campaigns.get, request.campaign)
         page = await asyncio.to_thread(self._stores.phases.list, campaign.id, page_request(request))
+        arms = await asyncio.to_thread(self._stores.choices.arms, campaign.id)
         return coordinator_pb2.ListPhasesResponse(
-            phases=map(phase_to_message, page.items), next_page_token=page.next_token
+            phases=[phase_to_message(phase, arms.get(phase.number, ())) for phase in page.items],
+            next_page_token=page.next_token,
         )
 
     async def ListPhaseHistory(

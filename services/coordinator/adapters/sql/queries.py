@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -24,12 +25,15 @@ from services.coordinator.adapters.sql.snapshots import (
 from services.coordinator.domain.annotation import IMPORT_READER, AnnotationState
 from services.coordinator.domain.errors import (
     IllegalTransition,
+    InvalidArgument,
     SelectionConflict,
 )
 from services.coordinator.domain.frames import Pool
 from services.coordinator.domain.phase import Phase, PhaseState
 from services.coordinator.domain.ports import Clock, FrameRef, IdFactory
+from services.coordinator.domain.query_config import Arm
 from services.coordinator.domain.selection import Candidate, Proposal, QueryBatch
+from services.coordinator.domain.strategies import Member
 
 __all__ = ["SqlQueryStore"]
 
@@ -73,6 +77,36 @@ class SqlQueryStore:
             if len(rows) < _PAGE:
                 return
             after = rows[-1].frame_id
+
+    def members(self, campaign_id: str, frame_ids: Sequence[str]) -> tuple[Member, ...]:
+        """See the port."""
+        columns = (frames.c.patient_id, frames.c.clip_id)
+        return tuple(Member(*row) for row in self._read(campaign_id, frame_ids, columns))
+
+    def references(self, campaign_id: str, frame_ids: Sequence[str]) -> tuple[FrameRef, ...]:
+        """See the port."""
+        columns = (frames.c.image_ref,)
+        return tuple(FrameRef(*row) for row in self._read(campaign_id, frame_ids, columns))
+
+    def _read(
+        self, campaign_id: str, frame_ids: Sequence[str], columns: Sequence[sa.Column[Any]]
+    ) -> Iterator[sa.Row[Any]]:
+        """Return columns of frames in the order of their ids."""
+        found: dict[str, sa.Row[Any]] = {}
+        with self._database.reading() as connection:
+            for part in chunks(frame_ids):
+                query = (
+                    sa.select(pool_entries.c.frame_id, *columns)
+                    .join(frames, frames.c.id == pool_entries.c.frame_id)
+                    .where(
+                        pool_entries.c.campaign_id == campaign_id,
+                        pool_entries.c.frame_id.in_(part),
+                    )
+                )
+                found.update((row.frame_id, row) for row in connection.execute(query))
+        if len(found) < len(set(frame_ids)):
+            raise InvalidArgument("A frame is not in the campaign's pools.")
+        return (found[frame_id] for frame_id in frame_ids)
 
     def save(self, campaign_id: str, phase: int, batch: QueryBatch) -> QueryBatch:
         """See the port."""
@@ -153,6 +187,8 @@ class SqlQueryStore:
                 f"{len(batch.frame_ids) - len(masks)} frames of the batch are not unlabeled "
                 "frames of the campaign, or are named twice."
             )
+        if not batch.control <= set(batch.frame_ids):
+            raise SelectionConflict("A control frame is not in the batch.")
         ranked = list(enumerate(batch.frame_ids, start=1))
         for part in chunks(ranked):
             connection.execute(
@@ -163,6 +199,7 @@ class SqlQueryStore:
                         "phase": phase.number,
                         "rank": rank,
                         "frame_id": frame,
+                        "arm": batch.arm(frame),
                     }
                     for rank, frame in part
                 ],
@@ -285,13 +322,14 @@ def _imported_masks(
 def _read_batch(connection: sa.Connection, phase: Phase) -> QueryBatch | None:
     if phase.acquisition is None:
         return None
-    frame_ids = connection.execute(
-        sa.select(selections.c.frame_id)
+    rows = connection.execute(
+        sa.select(selections.c.frame_id, selections.c.arm)
         .where(selections.c.campaign_id == phase.campaign_id, selections.c.phase == phase.number)
         .order_by(selections.c.rank)
-    ).scalars()
+    ).all()
     return QueryBatch(
-        frame_ids=tuple(frame_ids),
+        frame_ids=tuple(row.frame_id for row in rows),
+        control=frozenset(row.frame_id for row in rows if row.arm is Arm.CONTROL),
         acquisition=phase.acquisition,
         seed=phase.seed,
         model_digest=phase.model_digest,

@@ -53,13 +53,16 @@ class SqlScoreStore:
         """See the port."""
         with self._database.writing() as connection:
             # Locked, or a score could still arrive while the phase leaves SCORING.
-            function = lock_phases(connection, campaign_id).config.acquisition
-            state = read_phase(connection, campaign_id, phase).state
-            if state is not PhaseState.SCORING:
+            config = lock_phases(connection, campaign_id).config
+            snapshot = read_phase(connection, campaign_id, phase)
+            if snapshot.state is not PhaseState.SCORING:
                 raise IllegalTransition(
-                    f"Phase {phase} is {state.value.upper()}; scores are stored while it is "
-                    "SCORING."
+                    f"Phase {phase} is {snapshot.state.value.upper()}; scores are stored while it "
+                    "is SCORING."
                 )
+            function = snapshot.ranked_by or config.acquisition
+            if function is AcquisitionFunction.AUTO:
+                raise IllegalTransition(f"Phase {phase} has not chosen what ranks its scores yet.")
             upsert = self._database.insert(scores)
             upsert = upsert.on_conflict_do_update(
                 index_elements=["campaign_id", "phase", "frame_id"],
@@ -152,7 +155,7 @@ class SqlScoreStore:
     def values(self, campaign_id: str, phase: int) -> tuple[tuple[str, ...], NDArray[np.float64]]:
         """See the port."""
         query = (
-            sa.select(scores.c.frame_id, scores.c.value)
+            sa.select(scores.c.frame_id)
             .where(
                 scores.c.campaign_id == campaign_id,
                 scores.c.phase == phase,
@@ -161,16 +164,46 @@ class SqlScoreStore:
             .order_by(scores.c.frame_id)
         )
         with self._database.reading() as connection:
-            rows = connection.execute(query).all()
+            # The score itself, not its copy that the list is sorted by.
+            own = _own_score(connection, campaign_id, phase).label("value")
+            rows = connection.execute(query.add_columns(own)).all()
         return (
             tuple(row.frame_id for row in rows),
             np.array([row.value for row in rows], dtype=np.float64),
         )
 
+    def misplaced(self, campaign_id: str, phase: int) -> int:
+        """See the port."""
+        with self._database.reading() as connection:
+            own = _own_score(connection, campaign_id, phase)
+            return connection.execute(
+                sa.select(sa.func.count()).where(
+                    scores.c.campaign_id == campaign_id,
+                    scores.c.phase == phase,
+                    scores.c.value.is_distinct_from(own),
+                )
+            ).scalar_one()
+
+
+def _own_score(connection: sa.Connection, campaign_id: str, phase: int) -> sa.Column[Any]:
+    """Return the column of the score that ranks a phase."""
+    function = read_phase(connection, campaign_id, phase).ranked_by
+    if function is None:
+        function = read_campaign(connection, campaign_id).config.acquisition
+    return scores.c[_ranked_by(function).value]
+
+
+def _ranked_by(function: AcquisitionFunction) -> AcquisitionFunction:
+    """Return the score that frames are listed by.
+
+    A campaign that chooses at random may still be scored, for comparison: listed by MFE.
+    """
+    return function if function.needs_scores else AcquisitionFunction.MFE
+
 
 def _ranked(campaign_id: str, phase: int) -> sa.Select[Any]:
     return (
-        sa.select(scores, sa.func.coalesce(selections.c.rank, 0).label("rank"))
+        sa.select(scores, sa.func.coalesce(selections.c.rank, 0).label("rank"), selections.c.arm)
         .outerjoin(
             selections,
             sa.and_(
@@ -190,15 +223,13 @@ def _row(
     row: dict[str, Any] = dict.fromkeys(_OUTCOME)
     row |= {"campaign_id": campaign_id, "phase": phase, "frame_id": outcome.frame_id}
     if found is not None:
-        # A campaign that chooses at random may still be scored, for comparison: listed by MFE.
-        ranked_by = function if function.needs_scores else AcquisitionFunction.MFE
         row |= {
             "mfe": found.mfe,
             "cfe": found.cfe,
             "mi": found.mi,
             "std": found.std,
             "pixels": found.pixels,
-            "value": found.value(ranked_by),
+            "value": found.value(_ranked_by(function)),
         }
     elif failure is not None:
         row |= {"failure_reason": failure.reason, "failure_message": failure.message}
@@ -208,6 +239,6 @@ def _row(
 def _outcome(row: sa.Row[Any]) -> FrameScores:
     if row.value is None:
         failure = FrameFailure(row.failure_reason, row.failure_message)
-        return FrameScores(row.frame_id, failure=failure, rank=row.rank)
+        return FrameScores(row.frame_id, failure=failure, rank=row.rank, arm=row.arm)
     found = Scores(mfe=row.mfe, cfe=row.cfe, mi=row.mi, std=row.std, pixels=row.pixels)
-    return FrameScores(row.frame_id, scores=found, rank=row.rank)
+    return FrameScores(row.frame_id, scores=found, rank=row.rank, arm=row.arm)

@@ -5,8 +5,10 @@ import sqlalchemy as sa
 from services.coordinator.adapters.sql.annotations import SqlAnnotationStore
 from services.coordinator.adapters.sql.calls import Calls
 from services.coordinator.adapters.sql.campaigns import SqlCampaignStore
+from services.coordinator.adapters.sql.choices import SqlChoiceStore
 from services.coordinator.adapters.sql.database import Database
 from services.coordinator.adapters.sql.datasets import SqlDatasetStore
+from services.coordinator.adapters.sql.embeddings import SqlEmbeddingStore
 from services.coordinator.adapters.sql.phases import SqlPhaseStore
 from services.coordinator.adapters.sql.queries import SqlQueryStore
 from services.coordinator.adapters.sql.releases import SqlReleaseStore
@@ -56,7 +58,9 @@ def open_stores(url: str, *, clock: Clock, new_id: IdFactory) -> Stores:
         datasets=SqlDatasetStore(database, clock),
         campaigns=SqlCampaignStore(database, calls, clock, new_id),
         phases=SqlPhaseStore(database, clock),
+        choices=SqlChoiceStore(database),
         scores=SqlScoreStore(database),
+        embeddings=SqlEmbeddingStore(database),
         queries=SqlQueryStore(database, clock, new_id),
         annotations=SqlAnnotationStore(database, calls, clock, new_id),
         releases=SqlReleaseStore(database, calls, clock, new_id),

@@ -24,7 +24,9 @@ from typing import Protocol
 
 from services.coordinator.domain.ports.annotations import AnnotationStore
 from services.coordinator.domain.ports.campaigns import CampaignStore
+from services.coordinator.domain.ports.choices import ChoiceStore
 from services.coordinator.domain.ports.datasets import DatasetStore
+from services.coordinator.domain.ports.embeddings import EmbeddingStore
 from services.coordinator.domain.ports.paging import Page, PageRequest
 from services.coordinator.domain.ports.phases import PhaseJob, PhaseStore
 from services.coordinator.domain.ports.queries import QueryStore
@@ -34,8 +36,10 @@ from services.coordinator.domain.ports.scores import FrameRef, ScoreStore, Scori
 __all__ = [
     "AnnotationStore",
     "CampaignStore",
+    "ChoiceStore",
     "Clock",
     "DatasetStore",
+    "EmbeddingStore",
     "FrameRef",
     "IdFactory",
     "Page",
@@ -84,7 +88,9 @@ class Stores:
     datasets: DatasetStore
     campaigns: CampaignStore
     phases: PhaseStore
+    choices: ChoiceStore
     scores: ScoreStore
+    embeddings: EmbeddingStore
     queries: QueryStore
     annotations: AnnotationStore
     releases: ReleaseStore

@@ -5,6 +5,7 @@ from typing import Protocol
 
 from services.coordinator.domain.ports.scores import FrameRef
 from services.coordinator.domain.selection import Candidate, Proposal, QueryBatch
+from services.coordinator.domain.strategies import Member
 
 __all__ = ["QueryStore"]
 
@@ -21,6 +22,22 @@ class QueryStore(Protocol):
 
         That is what the phase could choose from, however much later it is asked: a selected frame
         never comes back. Read page by page; no transaction stays open between two items.
+        """
+        ...
+
+    def members(self, campaign_id: str, frame_ids: Sequence[str]) -> tuple[Member, ...]:
+        """Return frames of the campaign with patient and clip, in the order given.
+
+        Raises:
+            InvalidArgument: One is not in the campaign.
+        """
+        ...
+
+    def references(self, campaign_id: str, frame_ids: Sequence[str]) -> tuple[FrameRef, ...]:
+        """Return frames of the campaign with their images, in the order given.
+
+        Raises:
+            InvalidArgument: One is not in the campaign.
         """
         ...
 

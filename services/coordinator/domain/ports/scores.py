@@ -42,7 +42,7 @@ class ScoreStore(Protocol):
         Raises:
             PhaseNotFound: There is none.
             IllegalTransition: The phase is not SCORING: what selection was made from must not
-                change.
+                change. Or its function is not chosen yet; see `ChoiceStore.record`.
             InvalidArgument: A frame is not in the campaign.
         """
         ...
@@ -67,7 +67,7 @@ class ScoreStore(Protocol):
     def list(self, campaign_id: str, phase: int, page: PageRequest) -> Page[FrameScores]:
         """Return a phase's outcomes with their ranks, highest score first, failed frames last.
 
-        Ordered by the campaign's acquisition function, ties by frame id.
+        Ordered by the phase's acquisition function, ties by frame id.
 
         Raises:
             InvalidPageToken: See `PageRequest`.
@@ -75,9 +75,16 @@ class ScoreStore(Protocol):
         ...
 
     def values(self, campaign_id: str, phase: int) -> tuple[tuple[str, ...], NDArray[np.float64]]:
-        """Return every scored frame and its value by the campaign's acquisition function.
+        """Return every scored frame and its value by the phase's acquisition function.
 
         Returns:
             [N] frame ids in id order, and [N] finite values.
+        """
+        ...
+
+    def misplaced(self, campaign_id: str, phase: int) -> int:
+        """Return how many frames `list` shows in another place than their scores give.
+
+        None, unless somebody changed the database.
         """
         ...

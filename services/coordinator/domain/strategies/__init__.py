@@ -9,7 +9,7 @@ thread count or library version changes a choice.
 from services.coordinator.domain.strategies.control import control_frames, interleaved
 from services.coordinator.domain.strategies.coverage import coverage_batch
 from services.coordinator.domain.strategies.limits import Limits, Member, choose_within
-from services.coordinator.domain.strategies.lots import initial_batch, random_batch
+from services.coordinator.domain.strategies.lots import draw, initial_batch, random_batch
 from services.coordinator.domain.strategies.power import power_values
 from services.coordinator.domain.strategies.topk import ranking, top_k
 from services.coordinator.domain.strategies.typical import typical_batch
@@ -20,6 +20,7 @@ __all__ = [
     "choose_within",
     "control_frames",
     "coverage_batch",
+    "draw",
     "initial_batch",
     "interleaved",
     "power_values",

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.coordinator.domain.acquisition import AcquisitionFunction
-from services.coordinator.domain.auto import CANDIDATES, Choice, Play, choose_function
+from services.coordinator.domain.auto import CANDIDATES, FunctionChoice, Play, choose_function
 
 MFE, CFE, MI, STD = CANDIDATES
 
@@ -17,7 +17,7 @@ def curve(labels: int) -> float:
 
 def campaign(
     gains: dict[AcquisitionFunction, float], phases: int, *, seed: int = 3
-) -> list[Choice]:
+) -> list[FunctionChoice]:
     """Choices of a campaign in which each function brings its gain beyond the curve."""
     plays = [Play(None, 40, curve(40))]
     extra, choices = 0.0, []
