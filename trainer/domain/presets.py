@@ -93,7 +93,23 @@ _PAPER = Preset(
     ),
 )
 
-PRESETS: Mapping[str, Preset] = {item.name: item for item in (_DEMO, _CPU, _PAPER)}
+_STUDY_SEGMENTER = TrainingSpec(
+    model=ModelSpec("Linknet", "tu-resnet10t", encoder_depth=4),
+    image_size=64,
+    epochs=3,
+    batch_size=8,
+    learning_rate=3e-3,
+    min_steps=300,
+)
+
+_STUDY = Preset(
+    name="study",
+    purpose="Comparisons of many campaigns on two cores: real frames, small networks, 64 x 64.",
+    segmenter=_STUDY_SEGMENTER,
+    uncertainty=replace(_STUDY_SEGMENTER, dropout=DropoutSpec(rate=0.1)),
+)
+
+PRESETS: Mapping[str, Preset] = {item.name: item for item in (_DEMO, _CPU, _STUDY, _PAPER)}
 
 PRESET_NETWORKS: frozenset[ModelSpec] = frozenset(
     spec.model for item in PRESETS.values() for spec in (item.segmenter, item.uncertainty)

@@ -50,6 +50,8 @@ RETRAIN_MODE_OF_PRESET: Final[Mapping[str, RetrainMode]] = {
     "demo": RetrainMode.WARM_START,
     "cpu": RetrainMode.WARM_START,
     "paper": RetrainMode.FROM_SCRATCH,
+    # A curve over labels shall not be one over training time.
+    "study": RetrainMode.FROM_SCRATCH,
 }
 
 

@@ -1,0 +1,1 @@
+"""Experiments: many campaigns on the real stack, and what they say together."""
