@@ -19,10 +19,12 @@ weights, with the same loss, on the same frames, as many steps an epoch and the 
 After each epoch of `ours` one of either `plain` runs, in a process of its own that waits meanwhile;
 the first of each is warm-up. Ratios are medians over the rounds, so that what else the machine does
 falls on all three. An epoch of `ours` lasts from the end of one report to the next, so nothing
-between epochs is left out. `forward` is network and loss; `backward` is backward; `waiting` is for
-the next batch; `optimizer`, `averaging` and `checkpoint` are what they say; `rest` is all else:
-metrics, Lightning, schedules. `cpu_ratio` compares processor time (with that of the DataLoader's
-workers), which says more than wall time where other work shares the machine.
+between epochs is left out: reports come in the first step of the next epoch, when the checkpoint
+that is written meanwhile is complete. `forward` is network and loss; `backward` is backward;
+`waiting` is for the next batch; `checkpoint` is what training waits for it; `optimizer` and
+`averaging` are what they say; `rest` is all else: metrics, Lightning, schedules. `cpu_ratio`
+compares processor time (with that of the DataLoader's workers), which says more than wall time
+where other work shares the machine.
 
 --variants measures single steps with float32, bfloat16 and torch.compile in turn, and how long
 compiling takes. What it said is under `FINDINGS`.
@@ -57,6 +59,7 @@ from clients.synthetic import StudySize, write_study
 from services.platform.masks import encode_mask_png
 from trainer.adapters import training_module
 from trainer.adapters.augmentations import Augmenter
+from trainer.adapters.checkpoint_file import CheckpointFile
 from trainer.adapters.frame_cache import FrameCache, FrameSource
 from trainer.adapters.smp_models import build_network
 from trainer.adapters.training_loop import fit
@@ -66,6 +69,8 @@ from trainer.domain.specs import AugmentationPreset, ModelSpec, Schedule, Traini
 TARGET = 0.10
 NETWORKS = (("Linknet", "resnet18"), ("Unet", "resnet34"))
 PARTS = ("forward", "backward", "waiting", "optimizer", "averaging", "checkpoint", "rest")
+EXTRA_EPOCHS = 2
+"""The first and the last, which are not compared."""
 WAYS = ("ours", "plain_0", "plain_2")
 
 FINDINGS = {
@@ -113,9 +118,14 @@ class Clock:
         self._running.pop()
 
     def take(self) -> defaultdict[str, float]:
-        """Return what was counted and begin anew."""
+        """Return what was counted and begin anew; what is running goes on after `resume`."""
+        self._settle()
         seconds, self.seconds = self.seconds, defaultdict(float)
         return seconds
+
+    def resume(self) -> None:
+        """Count on from now, after a pause that began with `take`."""
+        self._since = time.perf_counter()
 
     def _settle(self) -> None:
         now = time.perf_counter()
@@ -308,11 +318,12 @@ class Rounds:
         losses: Mean loss of the plain loops' last epoch.
     """
 
-    def __init__(self, plain: Mapping[str, PlainProcess], clock: Clock) -> None:
+    def __init__(self, plain: Mapping[str, PlainProcess], clock: Clock, epochs: int) -> None:
         self.rounds: list[dict[str, float]] = []
         self.losses: dict[str, float] = {}
         self._plain = plain
         self._clock = clock
+        self._epochs = epochs
         self._start()
 
     def after_epoch(self, done: int) -> None:
@@ -321,7 +332,6 @@ class Rounds:
             "ours_s": time.perf_counter() - self._started,
             "ours_cpu_s": time.process_time() - self._cpu,
         }
-        self._clock.leave()  # the checkpoint
         parts = self._clock.take()
         parts["rest"] += numbers["ours_s"] - sum(parts.values())
         numbers |= {f"{name}_s": parts[name] for name in PARTS}
@@ -329,12 +339,13 @@ class Rounds:
             epoch = loop.epoch()
             self.losses[name] = epoch.loss
             numbers[f"{name}_s"], numbers[f"{name}_cpu_s"] = epoch.wall_s, epoch.cpu_s
-        if done > 1:  # the first is warm-up
+        if 1 < done < self._epochs:  # the first is warm-up; the last ends before a step
             self.rounds.append(numbers)
         print("  ".join(f"{k} {v:.2f}" for k, v in numbers.items()), file=sys.stderr)
         self._start()
 
     def _start(self) -> None:
+        self._clock.resume()
         self._cpu = time.process_time()
         self._started = time.perf_counter()
 
@@ -357,21 +368,18 @@ def measure(
             )
             for workers in (0, 2)
         }
-        rounds = Rounds(plain, clock)
+        epochs = arguments.rounds + EXTRA_EPOCHS
+        rounds = Rounds(plain, clock, epochs)
 
         def timed_loss(logits: torch.Tensor, masks: torch.Tensor) -> torch.Tensor:
             with clock.part("forward"):
                 return segmentation_loss(logits, masks)
 
         stack.enter_context(mock.patch.object(training_module, "segmentation_loss", timed_loss))
-        fit(
-            module,
-            folder / "output",
-            arguments.rounds + 1,
-            rounds.after_epoch,
-            before_checkpoint=lambda _: clock.enter("checkpoint"),
-            num_threads=threads,
-        )
+        for waited_for in ("save_checkpoint", "finish"):
+            timed = timed_as(clock, "checkpoint", getattr(CheckpointFile, waited_for))
+            stack.enter_context(mock.patch.object(CheckpointFile, waited_for, timed))
+        fit(module, folder / "output", epochs, rounds.after_epoch, num_threads=threads)
     return {
         "network": str(spec.model),
         "augmentation": str(spec.augmentation),
@@ -380,6 +388,16 @@ def measure(
         "losses_after_last_epoch": {"ours": module.loss, **rounds.losses},
         "rounds": rounds.rounds,
     }
+
+
+def timed_as(clock: Clock, part: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return the function with its time counted as a part."""
+
+    def timed(*args: Any, **kwargs: Any) -> Any:
+        with clock.part(part):
+            return function(*args, **kwargs)
+
+    return timed
 
 
 def sources(study: list[StudyFrame]) -> list[FrameSource]:
@@ -496,7 +514,7 @@ def main() -> None:
                 ModelSpec(decoder, encoder),
                 image_size=arguments.image_size,
                 batch_size=arguments.batch_size,
-                epochs=arguments.rounds + 1,
+                epochs=arguments.rounds + EXTRA_EPOCHS,
                 schedule=Schedule.CONSTANT,
                 averaging=True,
             )
