@@ -143,6 +143,13 @@ class Campaigns:
             lambda page: page.scores,
         )
 
+    def forecast(self, campaign: str) -> pb.GetForecastResponse:
+        """Estimate the labels still needed and the labels saved, with 90 % intervals."""
+        request = pb.GetForecastRequest(campaign=campaign)
+        return self._connection.call(
+            f"{_SERVICE}/GetForecast", request, pb.GetForecastResponse, timeout_s=120
+        )
+
     def verify(self, campaign: str, phase: int | None = None) -> pb.VerifySelectionResponse:
         """Recompute query batches from what is stored, and compare."""
         request = pb.VerifySelectionRequest(campaign=campaign, phase=phase)

@@ -15,8 +15,10 @@ import typer
 from clients.cli import (
     annotate,
     campaign,
+    campaign_forecast,
     data,
     demo,
+    experiment,
     jobs,
     oracle,
     releases,
@@ -42,9 +44,11 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 stack.register(app)
+campaign_forecast.register(campaign.app)
 demo.register(app)
 data.register(app)
 app.add_typer(search.app, name="search")
+app.add_typer(experiment.app, name="experiment")
 app.add_typer(campaign.app, name="campaign")
 app.add_typer(annotate.app, name="annotate")
 oracle.register(app)

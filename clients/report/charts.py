@@ -12,10 +12,10 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from clients import words
 from echoloop.v1 import coordinator_pb2 as pb
 
-__all__ = ["learning_curve", "time_by_step"]
+__all__ = ["INK_MUTED", "learning_curve", "new_figure", "svg_text", "time_by_step"]
 
 _INK: Final = "#1d2733"
-_MUTED: Final = "#6b7885"
+INK_MUTED: Final = "#6b7885"
 _GRID: Final = "#e3e8ed"
 _IOU: Final = "#0b6e99"
 _DICE: Final = "#9aa7b3"
@@ -37,7 +37,7 @@ def learning_curve(phases: Sequence[pb.Phase], target_iou: float) -> str:
         return ""
     labels = [phase.labeled for phase in measured]
     iou = [phase.test_iou * 100 for phase in measured]
-    figure, axes = _figure(7.4, 3.5)
+    figure, axes = new_figure(7.4, 3.5)
     dice = [
         (phase.labeled, phase.test_dice * 100) for phase in measured if phase.HasField("test_dice")
     ]
@@ -73,10 +73,10 @@ def learning_curve(phases: Sequence[pb.Phase], target_iou: float) -> str:
     axes.set_xlim(min(labels) - _pad(labels), max(labels) + _pad(labels))
     axes.set_xticks(labels)
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g} %"))
-    axes.set_xlabel("labeled frames", color=_MUTED)
-    axes.set_ylabel("held-out test set", color=_MUTED)
+    axes.set_xlabel("labeled frames", color=INK_MUTED)
+    axes.set_ylabel("held-out test set", color=INK_MUTED)
     axes.legend(frameon=False, loc="lower right", fontsize=9)
-    return _svg(figure, "Learning curve")
+    return svg_text(figure, "Learning curve")
 
 
 def time_by_step(history: Sequence[pb.PhaseTransition]) -> str:
@@ -85,7 +85,7 @@ def time_by_step(history: Sequence[pb.PhaseTransition]) -> str:
     if not spans:
         return ""
     numbers = sorted({phase for phase, _ in spans}, reverse=True)
-    figure, axes = _figure(7.4, 0.75 + 0.34 * len(numbers))
+    figure, axes = new_figure(7.4, 0.75 + 0.34 * len(numbers))
     for state, (name, colour) in _STEPS.items():
         if not any(step == state for _, step in spans):
             continue
@@ -103,7 +103,7 @@ def time_by_step(history: Sequence[pb.PhaseTransition]) -> str:
         frameon=False, ncols=6, loc="lower left", bbox_to_anchor=(0, 1.0), fontsize=8.5,
         handlelength=1.0, columnspacing=1.4, borderaxespad=0.2,
     )  # fmt: skip
-    return _svg(figure, "Time by step")
+    return svg_text(figure, "Time by step")
 
 
 def _spans(history: Sequence[pb.PhaseTransition]) -> dict[tuple[int, int], float]:
@@ -130,7 +130,8 @@ def _pad(labels: Sequence[int]) -> float:
     return max(1.0, (max(labels) - min(labels)) * 0.06)
 
 
-def _figure(width: float, height: float) -> tuple[Figure, Any]:
+def new_figure(width: float, height: float) -> tuple[Figure, Any]:
+    """Return an empty figure in a report's style, inches wide and high, and its axes."""
     figure = Figure(figsize=(width, height), layout="constrained")
     axes = figure.add_subplot()
     axes.grid(visible=True, color=_GRID, linewidth=0.8)
@@ -142,7 +143,8 @@ def _figure(width: float, height: float) -> tuple[Figure, Any]:
     return figure, axes
 
 
-def _svg(figure: Figure, title: str) -> str:
+def svg_text(figure: Figure, title: str) -> str:
+    """Return a figure as SVG to put into a page."""
     stream = io.StringIO()
     # A fixed salt and no date: the same campaign gives the same file.
     canvas: Any = FigureCanvasSVG(figure)  # untyped

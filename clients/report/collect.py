@@ -66,6 +66,7 @@ def collect_report(
         examples=_spread(segmented),
         uncertain=_uncertain_frames(client, found),
         gateway=_measure(segmented),
+        forecast=client.campaigns.forecast(found.id),
         notes=notes,
     )
 

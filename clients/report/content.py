@@ -79,6 +79,7 @@ class ReportContent:
         examples: Test frames from worst to best.
         uncertain: Most uncertain frames by phase and rank.
         gateway: Measured through the gateway; None when nothing was segmented.
+        forecast: Labels to come and labels saved; None leaves the section out.
         notes: Sentences under "How these numbers were taken".
     """
 
@@ -93,4 +94,5 @@ class ReportContent:
     examples: Sequence[SegmentedFrame] = ()
     uncertain: Sequence[UncertainFrame] = ()
     gateway: GatewayMeasure | None = None
+    forecast: coordinator_pb2.GetForecastResponse | None = None
     notes: Sequence[str] = field(default_factory=tuple)

@@ -8,8 +8,10 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from clients import words
+from clients.forecast_words import forecast_sentences, savings_sentences
 from clients.report.charts import learning_curve, time_by_step
 from clients.report.content import ReportContent
+from clients.report.forecast_chart import forecast_chart
 from echoloop.v1 import common_pb2, coordinator_pb2, release_pb2
 
 __all__ = ["render_report"]
@@ -53,6 +55,7 @@ def render_report(content: ReportContent) -> str:
             for phase, frames in groupby(content.uncertain, key=lambda frame: frame.phase)
         ],
         curve=Markup(learning_curve(content.phases, config.target_iou)),  # noqa: S704  # our own SVG
+        outlook=_outlook(content),
         steps=Markup(time_by_step(content.history)),  # noqa: S704  # our own SVG
         total_s=_total_seconds(content),
         checks=[
@@ -67,6 +70,17 @@ def render_report(content: ReportContent) -> str:
             for check in content.checks.checks
         ],
     )
+
+
+def _outlook(content: ReportContent) -> dict[str, Any] | None:
+    answer = content.forecast
+    if answer is None or not answer.active:
+        return None
+    return {
+        "forecast": " ".join(forecast_sentences(answer)),
+        "savings": " ".join(savings_sentences(answer)) if answer.control else "",
+        "chart": Markup(forecast_chart(answer)),  # noqa: S704  # our own SVG
+    }
 
 
 def _phase_rows(content: ReportContent) -> list[dict[str, Any]]:

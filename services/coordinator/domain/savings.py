@@ -103,13 +103,10 @@ def measure_savings(
     if len(sizes) < _FEWEST:
         return NoFit(
             FitProblem.NO_CONTROL,
-            f"Label savings need control segmenters on {_FEWEST} numbers of random labels or more; "
-            f"there are {len(sizes)}. "
-            + (
-                "Wait for more phases."
-                if sizes
-                else "A campaign measures them when its control share is above 0."
-            ),
+            f"They need control segmenters measured at {_FEWEST} numbers of random labels; there "
+            f"are {len(sizes)}. Wait for the next phases."
+            if sizes
+            else "They are measured where a campaign is created with a control share above 0.",
         )
     random = fit_curve(control)
     if isinstance(random, NoFit):
