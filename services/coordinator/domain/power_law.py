@@ -42,6 +42,9 @@ FIT_GRID: Final[Floats] = np.geomspace(_LOWEST, _HIGHEST, 641)
 DRAW_GRID: Final[Floats] = np.geomspace(_LOWEST, _HIGHEST, 65)
 _PAIR_GRID: Final[Floats] = np.geomspace(_LOWEST, _HIGHEST, 33)
 
+_FEW: Final = 64
+"""Pairs solved together: their sums for all pairs of exponents stay in a processor's cache."""
+
 UNREACHABLE: Final = 1e8
 """More labels than any pool has frames: as good as never."""
 
@@ -182,6 +185,29 @@ def solve_pair(
         first: labels [N], ious [R, N], precision [R, N] and log_exponent [R], as in `solve`.
         second: The same with points of its own.
     """
+    parts = [
+        _solve_few(_rows(first, start), _rows(second, start))
+        for start in range(0, len(first[1]), _FEW)
+    ]
+    plateau, *rest = (np.concatenate(each) for each in zip(*parts, strict=True))
+    return (
+        PowerLaws(plateau, rest[0], rest[1], float(first[0].min())),
+        PowerLaws(plateau, rest[2], rest[3], float(second[0].min())),
+    )
+
+
+def _rows(
+    problem: tuple[Floats, Floats, Floats, Floats], start: int
+) -> tuple[Floats, Floats, Floats, Floats]:
+    labels, ious, precision, log_exponent = problem
+    some = slice(start, start + _FEW)
+    return labels, ious[some], precision[some], log_exponent[some]
+
+
+def _solve_few(
+    first: tuple[Floats, Floats, Floats, Floats], second: tuple[Floats, Floats, Floats, Floats]
+) -> tuple[Floats, Floats, Floats, Floats, Floats]:
+    """Return the plateau of both, then drop and exponent of each, [R] all."""
     grid = _PAIR_GRID
     sums = (
         _Sums.of(*first, grid).spread(axis=2),  # [R, G, 1]
@@ -205,7 +231,4 @@ def solve_pair(
     count = len(grid)
     best = loss.reshape(len(a), -1).argmin(axis=1)
     rows, i, j = np.arange(len(a)), best // count, best % count
-    return (
-        PowerLaws(a[rows, i, j], drops[0][rows, i, j], grid[i], float(first[0].min())),
-        PowerLaws(a[rows, i, j], drops[1][rows, i, j], grid[j], float(second[0].min())),
-    )
+    return a[rows, i, j], drops[0][rows, i, j], grid[i], drops[1][rows, i, j], grid[j]

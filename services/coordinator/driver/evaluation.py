@@ -34,7 +34,6 @@ async def evaluate_segmenter(ctx: DriverContext, campaign: Campaign, phase: Phas
     await _promote_if_not_worse(ctx, campaign, release.id)
     if phase.control_iou is None:
         await _measure_control(ctx, campaign, phase)
-    await ctx.outlooks.refresh(campaign)
     # Counted now: labels and pools may have changed since the step began.
     campaign = await asyncio.to_thread(ctx.stores.campaigns.get, campaign.id)
     phase = await ctx.read_phase(campaign)
@@ -49,6 +48,8 @@ async def evaluate_segmenter(ctx: DriverContext, campaign: Campaign, phase: Phas
         PhaseState.SCORING if reason is None else PhaseState.COMPLETE,
         stop_reason=reason,
     )
+    # Last: it is for people only, and takes a moment.
+    await ctx.outlooks.refresh(campaign)
 
 
 async def _measure_segmenter(
