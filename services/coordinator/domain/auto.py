@@ -16,10 +16,10 @@ from itertools import pairwise
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from services.coordinator.domain.acquisition import AcquisitionFunction
-from services.coordinator.domain.strategies.lots import draw
+from services.coordinator.domain.learning_curve import CurvePoint, NoFit, fit_curve
+from services.coordinator.domain.strategies import draw
 
 __all__ = ["CANDIDATES", "ArmValue", "FunctionChoice", "Play", "choose_function"]
 
@@ -29,9 +29,6 @@ CANDIDATES: Final = (
     AcquisitionFunction.MI,
     AcquisitionFunction.STD,
 )
-_EXPONENTS: Final = tuple(n / 20 for n in range(1, 41))
-_CURVE_POINTS: Final = 3
-"""Fewest measured phases of different sizes that a curve of three parameters is fitted to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,31 +115,19 @@ def _gains(plays: Sequence[Play]) -> dict[AcquisitionFunction, list[float]]:
         if play.function not in gains or play.test_iou is None or after.test_iou is None:
             continue
         rise = after.test_iou - play.test_iou
-        gains[play.function].append(rise - float(expected[n + 1] - expected[n]))
+        gains[play.function].append(rise - (expected[n + 1] - expected[n]))
     return gains
 
 
-def _fitted(plays: Sequence[Play]) -> NDArray[np.float64]:
-    """Return the learning curve at each play's labels, up to a constant.
-
-    IoU = a - b * labels ** -c by least squares, c on a grid, b not negative: the power law of
-    learning curves, as in T. Viering, M. Loog, "The Shape of Learning Curves: a Review",
-    arXiv:2103.10948. A constant before there is enough to fit it to.
-    """
-    labels = np.array([play.labels for play in plays], np.float64)
-    measured = [n for n, play in enumerate(plays) if play.test_iou is not None and play.labels]
-    flat = np.zeros(len(plays))
-    if len({plays[n].labels for n in measured}) < _CURVE_POINTS:
-        return flat
-    x = labels[measured]
-    y = np.array([plays[n].test_iou for n in measured], np.float64)
-    best, curve = math.inf, flat
-    for exponent in _EXPONENTS:
-        shape = x**-exponent  # [M]
-        centred = shape - shape.mean()
-        slope = min(float(centred @ (y - y.mean())) / float(centred @ centred), 0.0)
-        error = float(np.square(y - y.mean() - slope * centred).sum())
-        if error < best:
-            best = error
-            curve = slope * np.maximum(labels, 1.0) ** -exponent
-    return curve
+def _fitted(plays: Sequence[Play]) -> list[float]:
+    """Return the learning curve at each play's labels; a constant while none can be fitted."""
+    fitted = fit_curve(
+        [
+            CurvePoint(play.labels, play.test_iou)
+            for play in plays
+            if play.test_iou is not None and play.labels
+        ]
+    )
+    if isinstance(fitted, NoFit):
+        return [0.0] * len(plays)
+    return [fitted.iou(max(play.labels, 1)) for play in plays]
