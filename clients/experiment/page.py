@@ -132,8 +132,9 @@ def _how(
     return (
         f"{found.campaigns} campaigns through the real stack (coordinator, trainer, uncertainty "
         f"service, Triton; a simulated reader answers every request): preset "
-        f"`{plan.preset}`{size}, seeds {', '.join(map(str, plan.seeds))}, {counts[0]} initial labels, then "
-        f"{plan.query_size} a phase up to {counts[-1]}, models trained anew in every phase.{start} "
+        f"`{plan.preset}`{size}, seeds {', '.join(map(str, plan.seeds))}, "
+        f"{counts[0]} initial labels, then {plan.query_size} a phase "
+        f"up to {counts[-1]}.{start} "
         f"Test IoU is the mean over {found.test_frames} frames of other patients, measured through "
         f"Triton at the frames' own size. The batches of {verified} of {len(records)} campaigns "
         f"were derived again from the stored scores. Data: {data}.\n"
