@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -170,9 +171,15 @@ class Hospital:
             await asyncio.sleep(0.02)
 
 
-@pytest.fixture
-async def hospital(tmp_path: Path) -> AsyncIterator[Hospital]:
-    blobs = BlobStore(str(tmp_path / "blobs"))
+@asynccontextmanager
+async def open_hospital(folder: Path, *, uncertainty_at: str = "") -> AsyncIterator[Hospital]:
+    """Run a coordinator over a folder.
+
+    Args:
+        folder: Gets `blobs` and the database.
+        uncertainty_at: Address of a real uncertainty service, to be used instead of the fake.
+    """
+    blobs = BlobStore(str(folder / "blobs"))
     trainer = FakeTrainer()
     uncertainty = FakeUncertainty(blobs)
 
@@ -186,10 +193,10 @@ async def hospital(tmp_path: Path) -> AsyncIterator[Hospital]:
         settings = CoordinatorSettings(
             listen="127.0.0.1:0",
             metrics_listen="127.0.0.1:0",
-            database_url=f"sqlite:///{tmp_path}/coordinator.db",
-            blob_url=str(tmp_path / "blobs"),
+            database_url=f"sqlite:///{folder}/coordinator.db",
+            blob_url=str(folder / "blobs"),
             trainer=address.listen,
-            uncertainty=address.listen,
+            uncertainty=uncertainty_at or address.listen,
             lease_sweep_s=0.1,
             watch_poll_s=0.2,
             retry_first_s=0.01,
@@ -210,3 +217,9 @@ async def hospital(tmp_path: Path) -> AsyncIterator[Hospital]:
                 notifier,
             )
         await trainer.close()
+
+
+@pytest.fixture
+async def hospital(tmp_path: Path) -> AsyncIterator[Hospital]:
+    async with open_hospital(tmp_path) as opened:
+        yield opened

@@ -1,28 +1,17 @@
 """Scoring on a real Triton."""
 
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
-from functools import partial
-
 import numpy as np
 import pytest
-from prometheus_client import CollectorRegistry
 
 from deploy.triton.process import TritonServer
-from echoloop.v1 import common_pb2, uncertainty_pb2, uncertainty_pb2_grpc
 from services.platform.blobs import BlobStore
 from services.platform.errors import UnavailableError
 from services.platform.images import decode_gray, encode_gray_png
 from services.platform.masks import decode_mask
-from services.platform.rpc_errors import typed_errors
-from services.platform.testing import serve
-from services.uncertainty.main import uncertainty
-from services.uncertainty.settings import UncertaintySettings
 from tests.integration.small_models import POOLED_SIDE, wait_for_versions
+from tests.integration.uncertainty.scoring_service import score, service
 
 pytestmark = pytest.mark.integration
-
-Response = uncertainty_pb2.ScoreFramesResponse
 
 
 def store_frames(blobs: BlobStore, count: int) -> list[str]:
@@ -35,50 +24,6 @@ def store_frames(blobs: BlobStore, count: int) -> list[str]:
         )
         for index in range(count)
     ]
-
-
-@asynccontextmanager
-async def service(
-    target: str, blob_url: str, batch_size: int = 8
-) -> AsyncIterator[uncertainty_pb2_grpc.UncertaintyServiceStub]:
-    registry = CollectorRegistry()
-    settings = UncertaintySettings(
-        listen="127.0.0.1:0",
-        metrics_listen="127.0.0.1:0",
-        triton=target,
-        blob_url=blob_url,
-        batch_size=batch_size,
-        drain_timeout_s=0,
-    )
-    register = partial(uncertainty, settings=settings, registry=registry)
-    async with serve(register, settings=settings, registry=registry) as channel:
-        yield uncertainty_pb2_grpc.UncertaintyServiceStub(channel)
-
-
-async def score(
-    stub: uncertainty_pb2_grpc.UncertaintyServiceStub,
-    refs: Sequence[str],
-    *,
-    seed: int = 5,
-    version: int = 1,
-    proposals: bool = False,
-) -> dict[str, Response]:
-    header = uncertainty_pb2.ScoringHeader(
-        model=common_pb2.ModelVersion(model="lv_uncertainty", version=version),
-        seed=seed,
-        include_proposals=proposals,
-        include_embeddings=proposals,
-    )
-
-    async def requests() -> AsyncIterator[uncertainty_pb2.ScoreFramesRequest]:
-        yield uncertainty_pb2.ScoreFramesRequest(header=header)
-        for ref in refs:
-            yield uncertainty_pb2.ScoreFramesRequest(
-                frame=uncertainty_pb2.FrameReference(frame_id=ref, image_ref=ref)
-            )
-
-    with typed_errors():
-        return {response.frame_id: response async for response in stub.ScoreFrames(requests())}
 
 
 async def test_scores_are_the_same_whatever_the_batch(triton: TritonServer, blob_url: str) -> None:
