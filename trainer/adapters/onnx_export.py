@@ -15,7 +15,8 @@ import torch
 from numpy.typing import NDArray
 
 from trainer.adapters.segmenter_graph import SegmenterGraph
-from trainer.adapters.uncertainty_graph import UncertaintyGraph
+from trainer.adapters.stochastic_graph import DrawSource, PassPlan, repeat_passes
+from trainer.adapters.uncertainty_graph import StochasticPass, UncertaintyGraph
 from trainer.domain.errors import ParityFailure, ZeroVarianceModel
 from trainer.domain.export_report import ExportReport
 from trainer.domain.probe_frames import probe_frames, probe_seeds
@@ -27,6 +28,7 @@ __all__ = [
     "Graph",
     "export_graph",
     "largest_difference",
+    "single_pass",
     "write_graph",
 ]
 
@@ -77,7 +79,7 @@ def export_graph(graph: Graph, destination: Path) -> ExportReport:
     expected = _run_torch(graph, inputs)
     if isinstance(graph, UncertaintyGraph):
         _check_variance(expected)
-    model = _to_onnx(graph, inputs)
+    model = _to_onnx(graph)
     onnx.checker.check_model(model, full_check=True)
     content = model.SerializeToString(deterministic=True)
     max_difference = _check_parity(content, inputs, expected)
@@ -107,7 +109,7 @@ def write_graph(graph: Graph, destination: Path) -> str:
         SHA-256 of the file, lower-case hex.
     """
     graph.eval()
-    content = _to_onnx(graph, _probe_inputs(graph)).SerializeToString(deterministic=True)
+    content = _to_onnx(graph).SerializeToString(deterministic=True)
     destination.write_bytes(content)
     return hashlib.sha256(content).hexdigest()
 
@@ -169,14 +171,33 @@ def _check_variance(expected: Arrays) -> None:
         )
 
 
-def _to_onnx(graph: Graph, inputs: Arrays) -> onnx.ModelProto:
+def single_pass(graph: UncertaintyGraph) -> onnx.ModelProto:
+    """Return one pass over frames as ONNX; see `StochasticPass`."""
+    image, seed = (torch.from_numpy(array[:2]) for array in _probe_inputs(graph).values())
+    draws = graph.network.masks.draw_passes(seed, n_passes=1)[:, 0]
+    return _exported(StochasticPass(graph), [image, draws])
+
+
+def _to_onnx(graph: Graph) -> onnx.ModelProto:
+    if isinstance(graph, SegmenterGraph):
+        # Two of the three probes: a batch size that no other axis of the graph has by coincidence.
+        return _exported(graph, [torch.from_numpy(probe_frames()[:2])])
+    plan = PassPlan(
+        DrawSource(graph.dropout, graph.network.masks.words),
+        graph.n_passes,
+        graph.enlarge.weights.numpy(),
+    )
+    return repeat_passes(single_pass(graph), plan)
+
+
+def _exported(
+    graph: SegmenterGraph | StochasticPass, examples: list[torch.Tensor]
+) -> onnx.ModelProto:
     batch = torch.export.Dim("batch")
-    # Two of the three probes: a batch size that no other axis of the graph has by coincidence.
-    examples = tuple(torch.from_numpy(array[:2]) for array in inputs.values())
     with _quiet_exporter():
         program = torch.onnx.export(
             graph,
-            examples,
+            tuple(examples),
             dynamo=True,
             opset_version=OPSET,
             input_names=list(graph.INPUTS),
@@ -187,46 +208,7 @@ def _to_onnx(graph: Graph, inputs: Arrays) -> onnx.ModelProto:
     assert program is not None  # dynamo=True returns a program
     model: onnx.ModelProto = program.model_proto
     _strip_traces(model)
-    if isinstance(graph, UncertaintyGraph):
-        _free_embedding_width(model.graph)
     return model
-
-
-def _free_embedding_width(graph: onnx.GraphProto) -> None:
-    """Make the width of `embedding` symbolic: it is -1 in the one configuration of all versions.
-
-    Triton compares the configuration with the shape that onnxruntime infers, and a name in the
-    declared shape does not keep it from inferring the number. A slice whose end is computed from
-    an input does.
-    """
-    (output,) = (value for value in graph.output if value.name == "embedding")
-    output.type.tensor_type.shape.dim[1].dim_param = "embedding_size"
-    for node in graph.node:
-        for index, name in enumerate(node.output):
-            if name == "embedding":
-                node.output[index] = "embedding_fixed"
-        for index, name in enumerate(node.input):
-            if name == "embedding":
-                node.input[index] = "embedding_fixed"
-    constants = {"zero": [0], "one": [1], "all": [2**31 - 1]}
-    for name, value in constants.items():
-        graph.initializer.append(
-            onnx.numpy_helper.from_array(np.array(value, np.int64), f"embedding_{name}")
-        )
-    graph.node.extend(
-        [
-            onnx.helper.make_node("ReduceMin", ["seed"], ["embedding_seed"], keepdims=0),
-            onnx.helper.make_node(
-                "Mul", ["embedding_seed", "embedding_zero"], ["embedding_nothing"]
-            ),
-            onnx.helper.make_node("Add", ["embedding_nothing", "embedding_all"], ["embedding_end"]),
-            onnx.helper.make_node(
-                "Slice",
-                ["embedding_fixed", "embedding_zero", "embedding_end", "embedding_one"],
-                ["embedding"],
-            ),
-        ]
-    )
 
 
 def _strip_traces(model: onnx.ModelProto) -> None:

@@ -40,7 +40,7 @@ class SegmentationNetwork(nn.Module):
         self.decoder = decoder
         self.head = head
         self.dropout = dropout
-        self.masks = MaskSource()
+        self.masks = MaskSource(dropout)
         self.decoder_dropouts = nn.ModuleList()
         self.head_dropout: nn.Module = nn.Identity()
         if dropout is not None:

@@ -13,7 +13,7 @@ from trainer.domain.dropout_sites import LayerDescription, LayerKind, choose_sit
 from trainer.domain.mask_hash import absorb, channel_words, drop_threshold, pass_keys
 from trainer.domain.specs import DropoutKind, DropoutSpec
 
-__all__ = ["MaskSource", "StochasticDropout", "insert_dropout"]
+__all__ = ["MaskSource", "StochasticDropout", "insert_dropout", "scaled_masks"]
 
 _CONVOLUTIONS = (nn.Conv2d, nn.ConvTranspose2d)
 _GATES = (nn.Sigmoid, nn.Softmax)
@@ -24,41 +24,56 @@ class MaskSource:
     """Drives the dropout layers of one network in evaluation mode.
 
     Attributes:
-        hashes: int64 [N, W], hashes in [0, p) of every row of the batch and every channel of every
-            layer, side by side; None while no stochastic pass runs.
-        width: W, the channels of all layers together.
+        draws: What decides the dropouts of every row of the batch, [N, W, 1, 1], the channels of
+            all layers side by side; None while no stochastic pass runs. With CHANNEL dropout the
+            scaled masks themselves, float32; with ELEMENT dropout hashes, int64, that positions are
+            still to be absorbed into.
+        words: One word for every channel of every layer, int64 [W]; see `channel_words`.
+
+    Args:
+        spec: Kind and rate of all layers; None for a network without dropout.
     """
 
-    def __init__(self) -> None:
-        self.hashes: torch.Tensor | None = None
-        self._words: list[NDArray[np.int64]] = []
-
-    @property
-    def width(self) -> int:
-        """Channels of all layers together."""
-        return sum(words.size for words in self._words)
+    def __init__(self, spec: DropoutSpec | None) -> None:
+        self.draws: torch.Tensor | None = None
+        self.words: NDArray[np.int64] = np.zeros(0, np.int64)
+        self._spec = spec
+        self._n_layers = 0
 
     def add_layer(self, channels: int) -> slice:
-        """Return the columns of `hashes` that belong to a new layer of this many channels."""
-        start = self.width
-        self._words.append(channel_words(len(self._words), channels))
+        """Return the columns of `draws` that belong to a new layer of this many channels."""
+        start = self.words.size
+        self.words = np.concatenate([self.words, channel_words(self._n_layers, channels)])
+        self._n_layers += 1
         return slice(start, start + channels)
 
-    def hash_passes(self, seed: torch.Tensor, n_passes: int) -> torch.Tensor:
-        """Return the hashes of passes 0 to T - 1, int64 [B, T, W], for seeds int64 [B, 1]."""
-        words = torch.from_numpy(np.concatenate(self._words)).to(seed.device)
-        keys = pass_keys(seed, torch.arange(n_passes, device=seed.device)[None, :])
-        hashes: torch.Tensor = absorb(keys[:, :, None], words[None, None, :])
-        return hashes
+    def draw_passes(self, seed: torch.Tensor, n_passes: int) -> torch.Tensor:
+        """Return the draws of passes 0 to T - 1, [B, T, W, 1, 1], for seeds int64 [B, 1]."""
+        assert self._spec is not None  # nobody draws for a network without dropout
+        words = torch.from_numpy(self.words)
+        keys = pass_keys(seed, torch.arange(n_passes)[None, :])
+        hashes: torch.Tensor = absorb(keys[:, :, None], words[None, None, :])[..., None, None]
+        return (
+            hashes if self._spec.kind is DropoutKind.ELEMENT else scaled_masks(hashes, self._spec)
+        )
 
     @contextmanager
-    def running(self, hashes: torch.Tensor) -> Iterator[None]:
-        """Let the dropout layers take their masks from these hashes, int64 [N, W]."""
-        self.hashes = hashes
+    def running(self, draws: torch.Tensor) -> Iterator[None]:
+        """Let the dropout layers take their masks from these draws, [N, W, 1, 1]."""
+        self.draws = draws
         try:
             yield
         finally:
-            self.hashes = None
+            self.draws = None
+
+
+def scaled_masks(hashes: torch.Tensor, spec: DropoutSpec) -> torch.Tensor:
+    """Return 0 where a hash says drop and 1 / (1 - rate) elsewhere, float32 of the same shape.
+
+    Scaling keeps the mean over masks equal to the input.
+    """
+    kept = (hashes >= drop_threshold(spec.rate)).to(torch.float32)
+    return kept * (1.0 / (1.0 - spec.rate))
 
 
 class StochasticDropout(nn.Module):
@@ -66,36 +81,29 @@ class StochasticDropout(nn.Module):
 
     In training mode it is ordinary dropout from torch's generator. In evaluation mode it does
     nothing, except while its `MaskSource` is running: then the mask of a row is a function of that
-    row's hashes. Kept values are scaled by 1 / (1 - rate), so that the mean over masks is the
-    input.
+    row's draws.
     """
 
     def __init__(self, spec: DropoutSpec, channels: int, source: MaskSource) -> None:
         super().__init__()
-        self.rate = spec.rate
-        self.kind = spec.kind
+        self.spec = spec
         self.source = source
         self.columns = source.add_layer(channels)
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         """Return the features, dropped or not, of the same shape [N, C, H, W]."""
         if self.training:
-            if self.kind is DropoutKind.CHANNEL:
-                return functional.dropout2d(features, self.rate)
-            return functional.dropout(features, self.rate)
-        if self.source.hashes is None:
+            if self.spec.kind is DropoutKind.CHANNEL:
+                return functional.dropout2d(features, self.spec.rate)
+            return functional.dropout(features, self.spec.rate)
+        if self.source.draws is None:
             return features
-        return features * self._scaled_mask(features, self.source.hashes)
-
-    def _scaled_mask(self, features: torch.Tensor, hashes: torch.Tensor) -> torch.Tensor:
-        """Return 0 or 1 / (1 - rate), float [N, C, 1, 1] or [N, C, H, W]."""
-        hashes = hashes[:, self.columns, None, None]
-        if self.kind is DropoutKind.ELEMENT:
-            height, width = features.shape[2:]
-            positions = torch.arange(height * width, device=hashes.device)
-            hashes = absorb(hashes, positions.reshape(1, 1, height, width))
-        kept = (hashes >= drop_threshold(self.rate)).to(features.dtype)
-        return kept * (1.0 / (1.0 - self.rate))
+        draws = self.source.draws[:, self.columns]
+        if self.spec.kind is DropoutKind.CHANNEL:
+            return features * draws
+        height, width = features.shape[2:]
+        positions = torch.arange(height * width).reshape(1, 1, height, width)
+        return features * scaled_masks(absorb(draws, positions), self.spec)
 
     def after(self, module: nn.Module, args: object, output: torch.Tensor) -> torch.Tensor:
         """Forward hook: apply this layer to the output of the module that it is registered on."""

@@ -18,7 +18,8 @@ SEED = torch.tensor([[5], [6]])
 
 
 def layer(kind: DropoutKind = DropoutKind.CHANNEL, rate: float = 0.25) -> StochasticDropout:
-    return StochasticDropout(DropoutSpec(kind=kind, rate=rate), 64, MaskSource())
+    spec = DropoutSpec(kind=kind, rate=rate)
+    return StochasticDropout(spec, 64, MaskSource(spec))
 
 
 def test_does_nothing_in_evaluation_mode_while_no_pass_runs() -> None:
@@ -37,8 +38,8 @@ def test_training_masks_are_random_and_keep_the_mean() -> None:
 
 def test_channel_masks_are_the_hash_of_seed_pass_layer_and_channel() -> None:
     dropout = layer().eval()
-    hashes = dropout.source.hash_passes(SEED, 3)
-    with dropout.source.running(hashes[:, 2]):
+    draws = dropout.source.draw_passes(SEED, 3)
+    with dropout.source.running(draws[:, 2]):
         dropped = dropout(torch.ones(2, 64, 2, 2))
     for row, seed in enumerate((5, 6)):
         expected = absorb(pass_keys(seed, 2), channel_words(0, 64)) >= drop_threshold(0.25)
@@ -48,7 +49,7 @@ def test_channel_masks_are_the_hash_of_seed_pass_layer_and_channel() -> None:
 
 def test_element_masks_differ_between_positions_and_keep_the_rate() -> None:
     dropout = layer(DropoutKind.ELEMENT).eval()
-    with dropout.source.running(dropout.source.hash_passes(SEED, 1)[:, 0]):
+    with dropout.source.running(dropout.source.draw_passes(SEED, 1)[:, 0]):
         dropped = dropout(torch.ones(2, 64, 16, 16))
     assert (dropped == 0).float().mean().item() == pytest.approx(0.25, abs=0.01)
     by_position = (dropped == 0).float().mean(dim=(0, 1))
@@ -56,19 +57,19 @@ def test_element_masks_differ_between_positions_and_keep_the_rate() -> None:
 
 
 def test_layers_of_a_network_have_their_own_columns() -> None:
-    source = MaskSource()
     spec = DropoutSpec(rate=0.5)
+    source = MaskSource(spec)
     first, second = (StochasticDropout(spec, 64, source).eval() for _ in range(2))
-    with source.running(source.hash_passes(SEED, 1)[:, 0]):
+    with source.running(source.draw_passes(SEED, 1)[:, 0]):
         ones = torch.ones(2, 64, 1, 1)
         assert not torch.equal(first(ones), second(ones))
 
 
 def test_running_ends_even_when_the_pass_fails() -> None:
-    source = MaskSource()
-    with pytest.raises(RuntimeError), source.running(torch.zeros(1, 1, dtype=torch.int64)):
+    source = MaskSource(DropoutSpec())
+    with pytest.raises(RuntimeError), source.running(torch.zeros(1, 1, 1, 1)):
         raise RuntimeError
-    assert source.hashes is None
+    assert source.draws is None
 
 
 def test_a_copied_network_drops_with_its_own_layers(tiny_network: MakeNetwork) -> None:
@@ -77,7 +78,7 @@ def test_a_copied_network_drops_with_its_own_layers(tiny_network: MakeNetwork) -
     image = torch.randint(0, 256, (2, 1, 64, 64), dtype=torch.uint8)
     with torch.no_grad():
         plain = network(image)
-        with twin.masks.running(twin.masks.hash_passes(SEED, 1)[:, 0]):
+        with twin.masks.running(twin.masks.draw_passes(SEED, 1)[:, 0]):
             assert torch.equal(network(image), plain)
             assert not torch.equal(twin(image), plain)
 
@@ -93,8 +94,8 @@ def test_every_decoder_varies_between_passes_and_repeats_a_pass(
     spec = DropoutSpec(placement, kind)
     network = build_network(ModelSpec(decoder, "resnet18"), spec, size).eval()
     image = torch.randint(0, 256, (1, 1, size, size), dtype=torch.uint8)
-    hashes = network.masks.hash_passes(SEED[:1], 3)[0]
-    with torch.inference_mode(), network.masks.running(hashes):
+    draws = network.masks.draw_passes(SEED[:1], 3)[0]
+    with torch.inference_mode(), network.masks.running(draws):
         passes = network(image.expand(3, -1, -1, -1))
         again = network(image.expand(3, -1, -1, -1))
     assert torch.equal(passes, again)
