@@ -92,7 +92,7 @@ def render_page(
         parts += [
             "## Labels to reach the full-data IoU\n",
             f"All {found.full_labels} labels at once give a test IoU of "
-            f"{found.full_iou * 100:.2f} % (mean of {len(found.full_by_seed)} seeds). Where a "
+            f"{found.full_iou * 100:.2f} % (seeds: {_seeds(found)}). Where a "
             "curve first reaches a share of that, interpolated between measurements: mean over "
             "seeds, and each seed. `>`: not reached within the budget, which then stands for it.\n",
             markdown(reach_table(found)),
@@ -105,7 +105,7 @@ def render_page(
                     "over seeds:\n",
                     markdown(table),
                 ]
-    parts += ["## Strategies\n", markdown(_strategies(found, records))]
+    parts += ["## Strategies\n", markdown(_strategies(found, records), right=False)]
     if notes:
         parts += [notes.strip() + "\n"]
     parts += [
@@ -128,17 +128,24 @@ def _how(
         if differing
         else " All strategies of a seed start from the same labels."
     )
+    first = records[0]["config"] if records else {}
+    mode = str(first.get("retrain_mode", "")).lower().replace("_", " ")
     verified = sum(all(check["verified"] for check in each["checks"]) for each in records)
     return (
         f"{found.campaigns} campaigns through the real stack (coordinator, trainer, uncertainty "
         f"service, Triton; a simulated reader answers every request): preset "
         f"`{plan.preset}`{size}, seeds {', '.join(map(str, plan.seeds))}, "
         f"{counts[0]} initial labels, then {plan.query_size} a phase "
-        f"up to {counts[-1]}.{start} "
+        f"up to {counts[-1]}. Models start {mode} in every phase; scores come from "
+        f"{first.get('n_passes')} stochastic passes.{start} "
         f"Test IoU is the mean over {found.test_frames} frames of other patients, measured through "
         f"Triton at the frames' own size. The batches of {verified} of {len(records)} campaigns "
         f"were derived again from the stored scores. Data: {data}.\n"
     )
+
+
+def _seeds(found: Comparison) -> str:
+    return ", ".join(f"{iou * 100:.2f}" for _, iou in sorted(found.full_by_seed.items()))
 
 
 def _strategies(found: Comparison, records: Sequence[Mapping[str, Any]]) -> list[list[str]]:

@@ -67,10 +67,11 @@ def area_table(found: Comparison) -> Cells:
     return rows
 
 
-def markdown(cells: Sequence[Sequence[str]]) -> str:
-    """Return a Markdown table; the first column to the left, the others to the right."""
+def markdown(cells: Sequence[Sequence[str]], *, right: bool = True) -> str:
+    """Return a Markdown table; the first column to the left, the others to the right or not."""
     head, *body = cells
-    lines = [_line(head), _line(["---", *["---:"] * (len(head) - 1)]), *map(_line, body)]
+    rule = "---:" if right else "---"
+    lines = [_line(head), _line(["---", *[rule] * (len(head) - 1)]), *map(_line, body)]
     return "\n".join(lines) + "\n"
 
 
