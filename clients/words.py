@@ -19,6 +19,7 @@ __all__ = [
     "acquisition",
     "annotation_state",
     "campaign_state",
+    "cold_start",
     "count",
     "duration",
     "job_kind",
@@ -26,7 +27,9 @@ __all__ = [
     "learning_rate",
     "network",
     "parse_acquisition",
+    "parse_cold_start",
     "parse_cost",
+    "parse_query_strategy",
     "parse_retrain_mode",
     "parse_reward_split",
     "parse_sampler",
@@ -34,6 +37,7 @@ __all__ = [
     "parse_skip_reason",
     "percent",
     "phase_state",
+    "query_strategy",
     "release_kind",
     "release_state",
     "stop_reason",
@@ -67,6 +71,16 @@ def stop_reason(number: int) -> str:
 def acquisition(number: int) -> str:
     """Return an acquisition function's name, such as MFE."""
     return enum_word(common_pb2.AcquisitionFunction.DESCRIPTOR, number)
+
+
+def query_strategy(number: int) -> str:
+    """Return a query strategy's name, such as TOPK."""
+    return enum_word(coordinator_pb2.QueryStrategy.DESCRIPTOR, number)
+
+
+def cold_start(number: int) -> str:
+    """Return how the initial query chooses, such as TYPICAL."""
+    return enum_word(coordinator_pb2.ColdStart.DESCRIPTOR, number)
 
 
 def annotation_state(number: int) -> str:
@@ -112,6 +126,28 @@ def parse_acquisition(word: str) -> "common_pb2.AcquisitionFunction.ValueType":
     """
     return common_pb2.AcquisitionFunction.Value(
         _value(common_pb2.AcquisitionFunction.DESCRIPTOR, word, "acquisition function")
+    )
+
+
+def parse_query_strategy(word: str) -> "coordinator_pb2.QueryStrategy.ValueType":
+    """Return how batches are chosen: "topk", "power" or "coverage".
+
+    Raises:
+        UnknownWord: Lists those that exist.
+    """
+    return coordinator_pb2.QueryStrategy.Value(
+        _value(coordinator_pb2.QueryStrategy.DESCRIPTOR, word, "query strategy")
+    )
+
+
+def parse_cold_start(word: str) -> "coordinator_pb2.ColdStart.ValueType":
+    """Return how the initial frames are chosen: "random" or "typical".
+
+    Raises:
+        UnknownWord: Lists those that exist.
+    """
+    return coordinator_pb2.ColdStart.Value(
+        _value(coordinator_pb2.ColdStart.DESCRIPTOR, word, "cold start")
     )
 
 

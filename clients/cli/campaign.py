@@ -6,10 +6,22 @@ from typing import Annotated, Final
 import typer
 
 from clients import words
-from clients.cli.campaign_view import CampaignView, phase_rows
+from clients.cli.auto_view import AUTO_COLUMNS, auto_rows
+from clients.cli.campaign_view import PHASE_COLUMNS, CampaignView, phase_rows
+from clients.cli.query_options import (
+    ColdStartOption,
+    ControlShareOption,
+    MaxPerClipOption,
+    MaxPerPatientOption,
+    PowerOption,
+    ShortlistOption,
+    StrategyOption,
+    query_config,
+)
 from clients.cli.session import Session, session_command
 from clients.connection import Patience
 from clients.jsonable import jsonable
+from clients.query_text import cold_start_text, limits_text, strategy_text
 from echoloop.v1 import common_pb2, coordinator_pb2
 from services.platform.errors import IllegalStateError, InvalidInputError
 
@@ -45,7 +57,7 @@ def create(
     query_size: Annotated[int, typer.Option(help="Frames asked for in each phase (K).")] = 0,
     initial_labels: Annotated[int, typer.Option(help="Labels before the first training.")] = 0,
     acquisition: Annotated[
-        str, typer.Option(help="Ranks the frames: mfe, cfe, mi, std or random.")
+        str, typer.Option(help="Ranks the frames: mfe, cfe, mi, std, random or auto.")
     ] = "mfe",
     seed: Annotated[int, typer.Option(help="Of everything random in the campaign.")] = 0,
     target_iou: Annotated[
@@ -72,6 +84,13 @@ def create(
             "latest, the newest of the data set.",
         ),
     ] = "",
+    strategy: StrategyOption = "",
+    cold_start: ColdStartOption = "",
+    power: PowerOption = 0.0,
+    shortlist: ShortlistOption = 0,
+    max_per_patient: MaxPerPatientOption = None,
+    max_per_clip: MaxPerClipOption = None,
+    control_share: ControlShareOption = 0.0,
     start: Annotated[bool, typer.Option("--start", help="Start it at once.")] = False,
 ) -> None:
     """Create a campaign; zero and absent values take the preset's or the documented default."""
@@ -95,6 +114,15 @@ def create(
         segmenter=parse_architecture(segmenter),
         uncertainty=parse_architecture(uncertainty),
         search=from_search,
+        query=query_config(
+            strategy=strategy,
+            cold_start=cold_start,
+            power=power,
+            shortlist=shortlist,
+            max_per_patient=max_per_patient,
+            max_per_clip=max_per_clip,
+            control_share=control_share,
+        ),
     )
     with session.client() as client:
         if from_search == LATEST:
@@ -182,6 +210,8 @@ def show(session: Session, campaign: CampaignArgument) -> None:
         f"{config.initial_labels} initial labels, seed {config.seed}",
         f"Stops at a test IoU of {config.target_iou:g}"
         + (f" or {config.label_budget} labels" if config.label_budget else ""),
+        f"Batches: {strategy_text(config)}; initial frames {cold_start_text(config)}"
+        + (f"; {limits}" if (limits := limits_text(config)) else ""),
         *_model_lines(config),
         f"Pools: {found.labeled} labeled, {found.unlabeled} unlabeled, {found.test} test",
     )
@@ -189,9 +219,14 @@ def show(session: Session, campaign: CampaignArgument) -> None:
         session.output.result(value, f"Failed: {found.failure}")
     session.output.table(
         value,
-        (">Phase", ">Labels", ">Test IoU", ">Test Dice", ">Queried", "State", ">Time"),
+        PHASE_COLUMNS,
         phase_rows(phases),
     )
+    if rows := auto_rows(phases):
+        session.output.result(
+            value, "", "What AUTO chose from (points of test IoU beyond what was expected):"
+        )
+        session.output.table(value, AUTO_COLUMNS, rows)
 
 
 @session_command(app, "watch")
@@ -222,13 +257,18 @@ def verify(
         answer = client.campaigns.verify(campaign, phase)
     session.output.table(
         answer,
-        (">Phase", "Function", ">Scored", ">Selected", "Verified", ">Seed", "Model"),
+        (
+            *(">Phase", "Function", "Strategy", ">Scored", ">Selected", ">Control"),
+            *("Verified", ">Seed", "Model"),
+        ),
         (
             (
                 str(check.phase),
                 words.acquisition(check.acquisition),
+                words.query_strategy(check.strategy) or "-",
                 str(check.scored),
                 str(check.selected),
+                str(check.control),
                 "yes" if check.verified else "NO",
                 str(check.seed),
                 check.model_digest[:12] or "-",
@@ -241,7 +281,7 @@ def verify(
         differing = [str(check.phase) for check in answer.checks if not check.verified]
         raise SelectionDiffers(
             f"The stored query batch of phase {', '.join(differing) or '-'} is not the one that "
-            "the stored scores give. Somebody changed the database."
+            "the stored scores and vectors give. Somebody changed the database."
         )
 
 

@@ -14,10 +14,12 @@ from rich.text import Text
 from clients import words
 from echoloop.v1 import coordinator_pb2 as pb
 
-__all__ = ["CampaignView", "phase_rows"]
+__all__ = ["PHASE_COLUMNS", "CampaignView", "phase_rows"]
 
 _LINE_EVERY_S: Final = 10.0
-_COLUMNS: Final = (">Phase", ">Labels", ">Test IoU", ">Test Dice", ">Queried", "State", ">Time")
+PHASE_COLUMNS: Final = (
+    *(">Phase", ">Labels", ">Test IoU", ">Test Dice", ">Queried", "Function", "State", ">Time"),
+)
 
 
 class CampaignView:
@@ -78,6 +80,7 @@ def phase_rows(phases: Sequence[pb.Phase]) -> list[tuple[str, ...]]:
                 words.percent(phase.test_iou if phase.HasField("test_iou") else None),
                 words.percent(phase.test_dice if phase.HasField("test_dice") else None),
                 str(phase.queried),
+                words.acquisition(phase.acquisition) or "-",
                 words.phase_state(phase.state),
                 seconds,
             )
@@ -143,7 +146,7 @@ def _panel(event: pb.WatchCampaignResponse, phases: Sequence[pb.Phase]) -> Rende
 def phase_table(phases: Sequence[pb.Phase]) -> Table:
     """Return the phases as a table."""
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-    for column in _COLUMNS:
+    for column in PHASE_COLUMNS:
         right = column.startswith(">")
         table.add_column(column.removeprefix(">"), justify="right" if right else "left")
     for row in phase_rows(phases):

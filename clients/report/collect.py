@@ -124,6 +124,7 @@ def _uncertain_frames(
 ) -> list[UncertainFrame]:
     """Read the first ranks of every query batch that was chosen by score."""
     uncertain = []
+    functions = {phase.number: phase.acquisition for phase in client.campaigns.phases(campaign.id)}
     for request in client.annotation.list(campaign.id):
         if not request.HasField("scores") or request.rank > _UNCERTAIN_A_PHASE:
             continue
@@ -141,7 +142,7 @@ def _uncertain_frames(
                 phase=request.phase,
                 rank=request.rank,
                 name=request.frame_name,
-                score=_score(request.scores, campaign.config.acquisition),
+                score=_score(request.scores, functions[request.phase]),
                 picture=overlay_picture(gray, model=model),
                 heat=heated,
             )

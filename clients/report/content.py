@@ -35,7 +35,7 @@ class UncertainFrame:
         phase: Number.
         rank: In the query batch, from 1.
         name: Of the frame.
-        score: By the campaign's acquisition function, sum over pixels.
+        score: By the phase's acquisition function, sum over pixels.
         picture: Frame with the proposed contour, data URI.
         heat: Frame under its uncertainty map, data URI; empty without a map.
     """

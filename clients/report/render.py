@@ -9,6 +9,7 @@ from markupsafe import Markup
 
 from clients import words
 from clients.forecast_words import forecast_sentences, savings_sentences
+from clients.query_text import cold_start_text, limits_text, strategy_text
 from clients.report.charts import learning_curve, time_by_step
 from clients.report.content import ReportContent
 from clients.report.forecast_chart import forecast_chart
@@ -46,6 +47,10 @@ def render_report(content: ReportContent) -> str:
         state=words.campaign_state(content.campaign.state).lower(),
         stop=_STOPS.get(content.campaign.stop_reason, "It has not ended yet."),
         acquisition=words.acquisition(config.acquisition),
+        strategy=strategy_text(config),
+        cold_start=cold_start_text(config),
+        limits=limits_text(config),
+        choice=_CHOICES.get(config.query.strategy, _CHOICES[_TOPK]),
         generated=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         phases=_phase_rows(content),
         releases=_release_rows(content),
@@ -65,11 +70,26 @@ def render_report(content: ReportContent) -> str:
                 "selected": check.selected,
                 "scored": check.scored,
                 "acquisition": words.acquisition(check.acquisition),
+                "strategy": words.query_strategy(check.strategy).lower(),
+                "control": check.control,
                 "digest": check.model_digest[:12],
             }
             for check in content.checks.checks
         ],
     )
+
+
+_TOPK: Final = coordinator_pb2.QUERY_STRATEGY_TOPK
+_CHOICES: Final = {
+    _TOPK: "those of highest score; ties go by frame id",
+    coordinator_pb2.QUERY_STRATEGY_POWER: (
+        "drawn by lot without replacement, the odds growing with the score"
+    ),
+    coordinator_pb2.QUERY_STRATEGY_COVERAGE: (
+        "those of the most uncertain that differ most from each other and from the labeled frames"
+    ),
+}
+"""What a batch of a strategy is, after "A query batch is K frames:"."""
 
 
 def _outlook(content: ReportContent) -> dict[str, Any] | None:
