@@ -2,7 +2,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from echoloop.v1 import coordinator_pb2
-from services.coordinator.domain.acquisition import AcquisitionFunction
+from services.coordinator.domain.acquisition import AcquisitionFunction, FrameScores, Scores
 from services.coordinator.domain.campaign import (
     IMAGE_SIZES,
     Architecture,
@@ -10,7 +10,12 @@ from services.coordinator.domain.campaign import (
     Hyperparameters,
     RetrainMode,
 )
-from services.coordinator.rpc.campaign_messages import config_from_message, config_to_message
+from services.coordinator.domain.query_config import Arm, ColdStart, QueryConfig, QueryStrategy
+from services.coordinator.rpc.campaign_messages import (
+    config_from_message,
+    config_to_message,
+    score_to_message,
+)
 
 architectures = st.none() | st.builds(
     Architecture,
@@ -24,6 +29,17 @@ hyperparameters = st.builds(
     learning_rate=st.just(0.0) | st.floats(1e-9, 10),
     batch_size=st.just(0) | st.integers(2, 1024),
     image_size=st.just(0) | st.sampled_from(IMAGE_SIZES),
+)
+
+queries = st.builds(
+    QueryConfig,
+    strategy=st.sampled_from(QueryStrategy),
+    cold_start=st.sampled_from(ColdStart),
+    power=st.floats(0, 100, exclude_min=True),
+    shortlist=st.integers(1, 1000),
+    max_per_patient=st.integers(0, 1000),
+    max_per_clip=st.integers(0, 1000),
+    control_share=st.floats(0, 0.5),
 )
 
 configs = st.builds(
@@ -45,6 +61,7 @@ configs = st.builds(
     segmenter_hyperparameters=hyperparameters,
     uncertainty_hyperparameters=hyperparameters,
     search=st.sampled_from(["", "5e1f"]),
+    query=queries,
 )
 
 
@@ -57,3 +74,13 @@ def test_a_configuration_survives_the_wire(config: CampaignConfig) -> None:
 def test_the_paper_preset_trains_from_scratch() -> None:
     message = coordinator_pb2.CampaignConfig(dataset="echo", preset="paper")
     assert config_from_message(message).retrain_mode is RetrainMode.FROM_SCRATCH
+
+
+def test_a_score_tells_why_its_frame_is_in_the_batch() -> None:
+    scores = Scores(1, 1, 0, 1, 9)
+    for arm, number in (
+        (None, coordinator_pb2.ARM_UNSPECIFIED),
+        (Arm.ACTIVE, coordinator_pb2.ARM_ACTIVE),
+        (Arm.CONTROL, coordinator_pb2.ARM_CONTROL),
+    ):
+        assert score_to_message(FrameScores("f", scores, arm=arm)).arm == number
