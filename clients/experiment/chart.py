@@ -100,7 +100,7 @@ def _levels(axes: Any, full_iou: float) -> None:
         level = full_iou * share * 100
         axes.axhline(level, color=_MUTED, linewidth=1.0 if share == 1.0 else 0.8,
                      linestyle="-" if share == 1.0 else (0, (5, 4)), zorder=1)  # fmt: skip
-        text = f"all labels, {level:.1f} %" if share == 1.0 else f"{share:.0%} of it"
+        text = f"all labels, {level:.1f} %" if share == 1.0 else f"{share * 100:g} % of it"
         axes.annotate(
             text, (0.0, level), xycoords=("axes fraction", "data"), xytext=(3, 2),
             textcoords="offset points", color=_MUTED, fontsize=8.5,

@@ -29,7 +29,7 @@ def curve_table(found: Comparison) -> Cells:
 
 def reach_table(found: Comparison) -> Cells:
     """Return labels that reach shares of the full-data IoU: mean over seeds, and each seed's."""
-    rows = [["strategy", *(f"{share:.0%} of full data" for share in SHARES)]]
+    rows = [["strategy", *(f"{share * 100:g} % of full data" for share in SHARES)]]
     rows += [
         [
             each.name,
@@ -47,7 +47,7 @@ def reach_table(found: Comparison) -> Cells:
 
 def ratio_table(found: Comparison, baseline: str) -> Cells:
     """Return labels needed as a multiple of a baseline's, with intervals over seeds."""
-    rows = [["strategy", *(f"{share:.0%} of full data" for share in SHARES)]]
+    rows = [["strategy", *(f"{share * 100:g} % of full data" for share in SHARES)]]
     for each in found.strategies:
         cells = [each.ratios.get(share, {}).get(baseline) for share in SHARES]
         if any(cells):
