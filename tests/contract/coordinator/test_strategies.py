@@ -17,6 +17,7 @@ from services.coordinator.adapters.sql.schema import (
     scores,
     selections,
 )
+from services.coordinator.domain import querying
 from services.coordinator.domain.acquisition import AcquisitionFunction, FrameScores, Scores
 from services.coordinator.domain.campaign import Campaign
 from services.coordinator.domain.embeddings import Embedding
@@ -236,6 +237,22 @@ def test_a_typical_start_takes_frames_with_a_mask_first(
     after = world.stores.campaigns.get(campaign.id)
     assert after.labeled == min(masked, 4)
     assert verify_batch(world.stores, campaign.id, 0).verified
+
+
+def test_what_is_compared_does_not_grow_with_the_pool(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(querying, "MAX_CONSIDERED", 6)
+    query = QueryConfig(
+        strategy=QueryStrategy.COVERAGE, shortlist=1000, cold_start=ColdStart.TYPICAL
+    )
+    campaign = selecting(world, query)
+    assert len(world.stores.embeddings.frame_ids(campaign.id, 0)) == 6
+    shortlist = frames_to_embed(world.stores, campaign, world.phase(campaign))
+    assert len(shortlist) == 6
+    choose(world, campaign)
+    assert len(world.stores.embeddings.frame_ids(campaign.id, 1)) == 6 + 4
+    assert all(verify_batch(world.stores, campaign.id, phase).verified for phase in (0, 1))
 
 
 def auto_campaign(world: World, count: int) -> Campaign:
