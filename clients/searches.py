@@ -67,11 +67,12 @@ class Searches:
         """Read one search."""
         return _checked(self._jobs.get(job))
 
-    def config(self, job: str) -> pb.SearchConfig:
-        """Return how a search runs, with every default filled in."""
-        return self._connection.call(
+    def get_with_config(self, job: str) -> tuple[pb.Job, pb.SearchConfig]:
+        """Read one search and how it runs, with every default filled in."""
+        found = self._connection.call(
             f"{_SERVICE}/GetJob", pb.GetJobRequest(id=job), pb.GetJobResponse
-        ).search
+        )
+        return _checked(found.job), found.search
 
     def latest(self, dataset: str) -> pb.Job:
         """Return the newest search of a data set that SUCCEEDED.

@@ -299,8 +299,7 @@ def report(
     from clients.report.search_report import write_search_report  # noqa: PLC0415
 
     with session.client() as client:
-        search = client.searches.get(job)
-        config = client.searches.config(search.id)
+        search, config = client.searches.get_with_config(job)
         found = list(client.searches.trials(search.id))
     files = write_search_report(search, found, out, config=config)
     written = [files.html, *files.pictures]

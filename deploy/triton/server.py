@@ -37,6 +37,9 @@ WATCH_INTERVAL_S: Final = 1.0
 class RestartPolicy:
     """When to start a server again after it died.
 
+    Its pauses have no random part, and nothing here imports the services: one runner has nobody to
+    keep out of step with.
+
     Attributes:
         first_pause_s: Pause before the first restart; doubles with every further one.
         longest_pause_s: Upper bound of the pause.

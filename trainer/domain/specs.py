@@ -9,6 +9,7 @@ from trainer.domain.errors import InvalidSpecification
 __all__ = [
     "FRAME_SIZE",
     "IMAGE_SIZES",
+    "SMALLEST_BATCH",
     "AugmentationPreset",
     "DropoutKind",
     "DropoutPlacement",
@@ -23,6 +24,9 @@ FRAME_SIZE = 256
 
 IMAGE_SIZES = tuple(range(64, FRAME_SIZE + 1, 32))
 """Working resolutions a network may have: multiples of 32, the coarsest encoder stride."""
+
+SMALLEST_BATCH = 2
+"""Frames of a training step: batch normalization needs two values."""
 
 MIN_DEPTH, MAX_DEPTH = 3, 5
 """Encoder stages, as in the source document's search space."""
@@ -125,7 +129,7 @@ class TrainingSpec:
         dropout: None for a segmenter; where and how an uncertainty model drops.
         image_size: Working resolution, pixels a side; a multiple of 32 from 64 to 256.
         epochs: Passes over the labels.
-        batch_size: Frames a step; at least 2, as batch normalization needs.
+        batch_size: Frames a step; at least `SMALLEST_BATCH`.
         learning_rate: Peak of the schedule.
         weight_decay: AdamW's decoupled decay.
         augmentation: How strongly frames are varied.
@@ -157,7 +161,10 @@ class TrainingSpec:
             f"image_size is {self.image_size}; allowed are {', '.join(map(str, IMAGE_SIZES))}",
         )
         _require(self.epochs >= 1, f"epochs is {self.epochs}; at least 1 is needed")
-        _require(self.batch_size >= 2, f"batch_size is {self.batch_size}; at least 2 is needed")  # noqa: PLR2004
+        _require(
+            self.batch_size >= SMALLEST_BATCH,
+            f"batch_size is {self.batch_size}; at least {SMALLEST_BATCH} is needed",
+        )
         _require(
             math.isfinite(self.learning_rate) and self.learning_rate > 0.0,
             f"learning_rate is {self.learning_rate}; it must be a positive number",

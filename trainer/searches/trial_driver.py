@@ -8,6 +8,7 @@ import structlog
 from services.platform.errors import EchoLoopError, UnavailableError
 from trainer.domain.search.ranking import within_limits
 from trainer.domain.search.trials import Epoch, Trial, TrialState
+from trainer.domain.specs import SMALLEST_BATCH
 from trainer.jobs.errors import JobCancelled, JobFailed, WorkerCrashed
 from trainer.jobs.specs import SearchSpec
 from trainer.searches.latencies import Latencies
@@ -16,9 +17,6 @@ from trainer.searches.patience import Patience
 from trainer.searches.ports import TrialOutcome, TrialWorkers
 
 __all__ = ["TrialDriver"]
-
-_SMALLEST_BATCH = 2
-"""Batch normalization needs two values."""
 
 _log = structlog.get_logger(__name__)
 
@@ -182,7 +180,7 @@ class TrialDriver:
 
     async def _halve_batch(self, number: int, failure: EchoLoopError) -> None:
         trial = self._ledger[number]
-        if trial.trained_batch_size <= _SMALLEST_BATCH:
+        if trial.trained_batch_size <= SMALLEST_BATCH:
             await self._ledger.finish(
                 number,
                 TrialState.FAILED,
@@ -191,7 +189,7 @@ class TrialDriver:
                 "Allow more memory, or leave this network out.",
             )
             return
-        smaller = max(_SMALLEST_BATCH, trial.trained_batch_size // 2)
+        smaller = max(SMALLEST_BATCH, trial.trained_batch_size // 2)
         _log.warning("trial.shrunk", job=self._job_id, trial=number, batch_size=smaller)
         # First the checkpoint: one of the larger batch must not be carried on with the smaller.
         await self.forget(trial)

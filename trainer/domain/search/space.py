@@ -21,7 +21,7 @@ from trainer.domain.search.catalog import (
 )
 from trainer.domain.search.errors import EmptySearchSpace
 from trainer.domain.search.pairs import InvalidPair, Pair, load_pairs
-from trainer.domain.specs import FRAME_SIZE, IMAGE_SIZES, ModelSpec
+from trainer.domain.specs import FRAME_SIZE, IMAGE_SIZES, SMALLEST_BATCH, ModelSpec
 
 __all__ = ["Configuration", "SearchSpace"]
 
@@ -260,8 +260,10 @@ def _learning_rates(values: Sequence[float]) -> tuple[float, ...]:
 
 def _batch_sizes(values: Sequence[int]) -> tuple[int, ...]:
     for value in values:
-        if value < 2:  # noqa: PLR2004  # batch normalization needs two values
-            raise InvalidSpecification(f"a batch size is {value}; at least 2 is needed")
+        if value < SMALLEST_BATCH:
+            raise InvalidSpecification(
+                f"a batch size is {value}; at least {SMALLEST_BATCH} is needed"
+            )
     if not values:
         raise EmptySearchSpace("The search space is empty: it has no batch size. State one.")
     return tuple(dict.fromkeys(values))
