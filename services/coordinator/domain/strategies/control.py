@@ -16,7 +16,8 @@ _PURPOSE = "control"
 
 def control_size(share: float, k: int) -> int:
     """Return how many frames of a batch of k are control frames: share * k, halves rounded up."""
-    return math.floor(share * k + 0.5)
+    # 0.29 * 50 is 14.499999999999998 in binary.
+    return math.floor(round(share * k, 9) + 0.5)
 
 
 def control_frames(frame_ids: Iterable[str], k: int, *, share: float, seed: int) -> tuple[str, ...]:

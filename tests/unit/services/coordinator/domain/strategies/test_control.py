@@ -11,7 +11,8 @@ IDS = [f"frame-{n:02d}" for n in range(30)]
 
 
 @pytest.mark.parametrize(
-    ("share", "k", "size"), [(0.0, 50, 0), (0.2, 50, 10), (0.5, 5, 3), (0.1, 4, 0), (0.1, 5, 1)]
+    ("share", "k", "size"),
+    [(0.0, 50, 0), (0.2, 50, 10), (0.5, 5, 3), (0.1, 4, 0), (0.1, 5, 1), (0.29, 50, 15)],
 )
 def test_halves_of_a_frame_are_rounded_up(share: float, k: int, size: int) -> None:
     assert control_size(share, k) == size
