@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 import onnx
 
-from trainer.adapters.stochastic_graph.frontier import Origin, Origins
+from trainer.adapters.stochastic_graph.frontier import Origin, trace_origins
 from trainer.adapters.stochastic_graph.network import DRAWS, LOGITS, Network
 
 __all__ = ["PASS_MEMORY", "bytes_of_a_pass", "choose_passes_at_once"]
@@ -20,12 +20,13 @@ _REDUCTION_TENSORS = 5
 """Tensors of the size of the logits that are alive at once while a chunk is reduced."""
 
 
-def bytes_of_a_pass(network: Network, origins: Origins) -> int:
+def bytes_of_a_pass(network: Network) -> int:
     """Return how many bytes one pass over one frame needs at most at any moment.
 
     Counted are the tensors that differ between passes, from the node that makes them to the last
     one that reads them; those of the deterministic part are the same however many passes there are.
     """
+    origins = trace_origins(network)
     nodes = [node for node in network.nodes if origins.of_node(node) is Origin.PASS]
     last_use = {name: place for place, node in enumerate(nodes) for name in node.input}
     sizes = _sizes(nodes, network)

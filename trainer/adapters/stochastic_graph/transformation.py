@@ -64,9 +64,7 @@ def repeat_passes(model: onnx.ModelProto, plan: PassPlan) -> onnx.ModelProto:
     origins = trace_origins(network)
     builder = GraphBuilder("passes_")
     builder.nodes += [node for node in network.nodes if origins.of_node(node) is not Origin.PASS]
-    at_once = plan.passes_at_once or choose_passes_at_once(
-        plan.n_passes, bytes_of_a_pass(network, origins)
-    )
+    at_once = plan.passes_at_once or choose_passes_at_once(plan.n_passes, bytes_of_a_pass(network))
     draws = plan.draws.write(builder, "seed", plan.n_passes)
     writer = PassWriter(builder, network, origins)
     size = plan.enlarging.shape[1]
