@@ -6,12 +6,12 @@ from typing import Final
 
 from services.coordinator.domain.acquisition import FrameFailure
 from services.coordinator.domain.campaign import Campaign
+from services.coordinator.domain.derivation import frames_to_describe, frames_to_embed
 from services.coordinator.domain.embeddings import Embedding
 from services.coordinator.domain.frames import Pool
 from services.coordinator.domain.phase import Phase
 from services.coordinator.domain.ports import FrameRef, PageRequest
 from services.coordinator.domain.ports.uncertainty import DescribedFrame
-from services.coordinator.domain.querying import frames_to_describe, frames_to_embed
 from services.coordinator.domain.releases import Release
 from services.coordinator.driver.context import DriverContext, StepFailed
 from services.coordinator.driver.progress import Pace, StepProgress

@@ -17,20 +17,16 @@ from services.coordinator.adapters.sql.schema import (
     scores,
     selections,
 )
-from services.coordinator.domain import querying
+from services.coordinator.domain import derivation
 from services.coordinator.domain.acquisition import AcquisitionFunction, FrameScores, Scores
 from services.coordinator.domain.campaign import Campaign
+from services.coordinator.domain.derivation import frames_to_describe, frames_to_embed
 from services.coordinator.domain.embeddings import Embedding
 from services.coordinator.domain.errors import SelectionConflict
 from services.coordinator.domain.frames import Pool
 from services.coordinator.domain.phase import FrameMeasure, PhaseState
 from services.coordinator.domain.query_config import Arm, ColdStart, QueryConfig, QueryStrategy
-from services.coordinator.domain.querying import (
-    choose_batch,
-    frames_to_describe,
-    frames_to_embed,
-    verify_batch,
-)
+from services.coordinator.domain.querying import choose_batch, verify_batch
 from services.coordinator.domain.ranking import settle_function
 from services.coordinator.domain.selection import QueryBatch
 from tests.contract.coordinator.world import EVERYTHING, World
@@ -242,7 +238,7 @@ def test_a_typical_start_takes_frames_with_a_mask_first(
 def test_what_is_compared_does_not_grow_with_the_pool(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(querying, "MAX_CONSIDERED", 6)
+    monkeypatch.setattr(derivation, "MAX_CONSIDERED", 6)
     query = QueryConfig(
         strategy=QueryStrategy.COVERAGE, shortlist=1000, cold_start=ColdStart.TYPICAL
     )
