@@ -1,7 +1,10 @@
 """The rules of the transformation, on networks small enough to see what they do."""
 
+import itertools
+import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -165,6 +168,29 @@ def test_head_placement_leaves_one_matrix_product_in_the_passes(one_pass: MakePa
         node.op_type for node in network.nodes if origins.of_node(node) is Origin.PASS
     )
     assert operators == {"Reshape": 2, "MatMul": 1, "Add": 1}
+
+
+def test_head_placement_converges_to_the_exact_expectation_as_one_over_the_root_of_passes(
+    one_pass: MakePass, run: Run
+) -> None:
+    # Three channels have eight masks: the expectation over all of them is a finite sum.
+    model = one_pass(*NETWORKS["head"])
+    image = np.repeat(IMAGE[1:2], 32, axis=0)
+    seed = np.arange(32, dtype=np.int64)[:, None]
+    exact = np.zeros((SIDE, SIDE))
+    for kept in itertools.product([0.0, 1.0], repeat=CHANNELS):
+        chance = math.prod(1.0 - SPEC.rate if k else SPEC.rate for k in kept)
+        draws = np.array(kept, np.float32).reshape(1, CHANNELS, 1, 1) / (1.0 - SPEC.rate)
+        logits = run(model, {"image": image[:1], "draws": draws.astype(np.float32)})[0]
+        exact += chance / (1.0 + np.exp(-logits[0, 0].astype(np.float64)))
+    errors = []
+    for n_passes in (16, 64, 256):
+        graph = repeat_passes(model, replace(plan(None), n_passes=n_passes))
+        mean = run(graph, {"image": image, "seed": seed})[2][:, 0, ::32, ::32]
+        errors.append(float(np.sqrt(np.square(mean - exact).mean())))
+    # Four times the passes halve the error; 32 seeds tell a ratio to about an eighth.
+    assert errors[0] / errors[1] == pytest.approx(2.0, abs=0.6)
+    assert errors[1] / errors[2] == pytest.approx(2.0, abs=0.6)
 
 
 def test_origins_follow_image_and_draws(one_pass: MakePass) -> None:
