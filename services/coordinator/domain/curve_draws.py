@@ -15,15 +15,19 @@ from numpy.typing import NDArray
 
 from services.coordinator.domain.learning_curve import LearningCurve, point_weights
 from services.coordinator.domain.power_law import (
+    PRIOR_BEND_SPREAD,
+    PRIOR_LOG_EACH_SPREAD,
     PRIOR_LOG_EXPONENT,
     PRIOR_LOG_SPREAD,
     Floats,
     PowerLaws,
+    Problem,
+    Worth,
     solve,
-    solve_pair,
+    solve_worth,
 )
 
-__all__ = ["DRAWS", "FrameIous", "draw_curves", "draw_pair", "draw_shifts"]
+__all__ = ["DRAWS", "FrameIous", "draw_curves", "draw_shifts", "draw_worth"]
 
 DRAWS = 1000
 
@@ -83,30 +87,32 @@ def draw_curves(curve: LearningCurve, shifts: Floats, rng: np.random.Generator) 
         shifts: [R, P] of its points, from `draw_shifts`.
         rng: Seeded.
     """
-    return solve(*_problem(curve, shifts, rng))
+    return solve(_problem(curve, shifts, rng))
 
 
-def draw_pair(
-    first: LearningCurve,
-    second: LearningCurve,
+def draw_worth(
+    active: LearningCurve,
+    random: LearningCurve,
     shifts: tuple[Floats, Floats],
     rng: np.random.Generator,
-) -> tuple[PowerLaws, PowerLaws]:
-    """Return R pairs of curves that tend to one plateau.
+) -> tuple[PowerLaws, Worth]:
+    """Return R curves of random choice, and what the labels of a campaign are worth on them.
 
     Args:
-        first: Fitted.
-        second: Fitted.
+        active: Fitted to the campaign.
+        random: Fitted to its control arm.
         shifts: Of the points of each, from one call of `draw_shifts`: that pairs them.
         rng: Seeded.
     """
-    return solve_pair(_problem(first, shifts[0], rng), _problem(second, shifts[1], rng))
+    ours, theirs = _problem(active, shifts[0], rng), _problem(random, shifts[1], rng)
+    count = len(ours.ious)
+    log_each = PRIOR_LOG_EACH_SPREAD * rng.standard_normal(count)
+    bend = 1 + PRIOR_BEND_SPREAD * rng.standard_normal(count)
+    return solve_worth(ours, theirs, log_each, bend)
 
 
-def _problem(
-    curve: LearningCurve, shifts: Floats, rng: np.random.Generator
-) -> tuple[Floats, Floats, Floats, Floats]:
-    """Draw labels [N], IoU [R, N], precision [R, N] and prior [R] of curves to fit."""
+def _problem(curve: LearningCurve, shifts: Floats, rng: np.random.Generator) -> Problem:
+    """Draw what R curves are fitted to."""
     labels = np.asarray([point.labels for point in curve.points], dtype=np.float64)
     ious = np.asarray([point.iou for point in curve.points])
     # Student's t: a normal with a variance that itself is drawn.
@@ -114,9 +120,9 @@ def _problem(
     noise = curve.noise / np.sqrt(spread)  # [R]
     trained = rng.standard_normal(shifts.shape) / np.sqrt(point_weights(labels))
     centre = PRIOR_LOG_EXPONENT + PRIOR_LOG_SPREAD * rng.standard_normal(len(shifts))
-    return (
-        labels,
-        ious + shifts + noise[:, None] * trained,
-        np.asarray(curve.weights) / noise[:, None] ** 2,
-        centre,
+    return Problem(
+        labels=labels,
+        ious=ious + shifts + noise[:, None] * trained,
+        precision=np.asarray(curve.weights) / noise[:, None] ** 2,
+        log_exponent=centre,
     )

@@ -17,6 +17,7 @@ from services.coordinator.domain.power_law import (
     PRIOR_LOG_EXPONENT,
     Floats,
     PowerLaws,
+    Problem,
     solve,
 )
 
@@ -164,7 +165,8 @@ def fit_curve(points: Sequence[CurvePoint]) -> LearningCurve | NoFit:
     weights, noise = by_labels, PRIOR_NOISE
     prior = np.asarray([PRIOR_LOG_EXPONENT])
     for _ in range(_ROUNDS):
-        laws = solve(labels, ious[None, :], weights[None, :] / noise**2, prior, grid=FIT_GRID)
+        problem = Problem(labels, ious[None, :], weights[None, :] / noise**2, prior)
+        laws = solve(problem, grid=FIT_GRID)
         off = np.abs(ious - laws.iou(labels)[0]) * np.sqrt(by_labels) / noise  # [N]
         influence = np.minimum(1.0, _HUBER / np.maximum(off, _HUBER))
         weights = by_labels * influence

@@ -10,7 +10,7 @@ for every exponent of a grid, and the best one is taken (variable projection): n
 local minimum, and thousands of curves in one matrix product.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 import numpy as np
@@ -19,13 +19,17 @@ from numpy.typing import NDArray
 __all__ = [
     "DRAW_GRID",
     "FIT_GRID",
+    "PRIOR_BEND_SPREAD",
+    "PRIOR_LOG_EACH_SPREAD",
     "PRIOR_LOG_EXPONENT",
     "PRIOR_LOG_SPREAD",
     "UNREACHABLE",
     "Floats",
     "PowerLaws",
+    "Problem",
+    "Worth",
     "solve",
-    "solve_pair",
+    "solve_worth",
 ]
 
 Floats: TypeAlias = NDArray[np.float64]
@@ -40,10 +44,16 @@ PRIOR_LOG_SPREAD: Final = 0.7
 _LOWEST, _HIGHEST = 0.1, 2.5
 FIT_GRID: Final[Floats] = np.geomspace(_LOWEST, _HIGHEST, 641)
 DRAW_GRID: Final[Floats] = np.geomspace(_LOWEST, _HIGHEST, 65)
-_PAIR_GRID: Final[Floats] = np.geomspace(_LOWEST, _HIGHEST, 33)
+_WORTH_GRID: Final[Floats] = np.geomspace(_LOWEST, _HIGHEST, 33)
+_EACH: Final[Floats] = np.geomspace(0.1, 10.0, 41)
+_BENDS: Final[Floats] = np.linspace(0.7, 1.3, 5)
 
-_FEW: Final = 64
-"""Pairs solved together: their sums for all pairs of exponents stay in a processor's cache."""
+PRIOR_LOG_EACH_SPREAD: Final = 0.7
+"""Before anything is measured, a chosen label is worth about half to twice a random one."""
+
+PRIOR_BEND_SPREAD: Final = 0.15
+"""Nothing says that labels keep their worth; simulated campaigns whose worth grows or fades are
+covered with this spread."""
 
 UNREACHABLE: Final = 1e8
 """More labels than any pool has frames: as good as never."""
@@ -79,6 +89,18 @@ class PowerLaws:
         falls = (labels[None, :] / self.anchor) ** -self.exponent[:, None]  # [R, N]
         return np.maximum(self.plateau[:, None] - self.drop[:, None] * falls, 0.0)
 
+    def iou_each(self, labels: Floats) -> Floats:
+        """Return each curve's value at labels of its own.
+
+        Args:
+            labels: [R] greater than 0.
+
+        Returns:
+            [R], at least 0.
+        """
+        falls = (labels / self.anchor) ** -self.exponent
+        return np.maximum(self.plateau - self.drop * falls, 0.0)
+
     def labels_for(self, iou: Floats | float) -> Floats:
         """Return the labels at which each curve has reached an IoU, at least 1.
 
@@ -112,9 +134,16 @@ class _Sums:
 
     @classmethod
     def of(
-        cls, labels: Floats, ious: Floats, precision: Floats, log_exponent: Floats, grid: Floats
+        cls,
+        labels: Floats,
+        ious: Floats,
+        precision: Floats,
+        log_exponent: Floats,
+        grid: Floats,
+        *,
+        anchor: float,
     ) -> "_Sums":
-        x = (labels / labels.min())[None, :] ** -grid[:, None]  # [G, N]
+        x = (labels / anchor)[None, :] ** -grid[:, None]  # [G, N]
         weighted = precision * ious
         return cls(
             one=precision.sum(axis=1, keepdims=True),
@@ -126,9 +155,19 @@ class _Sums:
             penalty=((np.log(grid)[None, :] - log_exponent[:, None]) / PRIOR_LOG_SPREAD) ** 2,
         )
 
-    def spread(self, axis: int) -> "_Sums":
-        """Return the sums with an axis added, for the grid of another curve."""
-        return _Sums(*(np.expand_dims(getattr(self, each.name), axis) for each in fields(self)))
+    def best(self) -> tuple[Floats, Floats]:
+        """Return a and b of least loss with 0 <= a <= 1 and b >= 0, [R, G] each."""
+        determinant = self.one * self.xx - self.x**2
+        a = (self.xx * self.y - self.x * self.xy) / determinant
+        b = (self.x * self.y - self.one * self.xy) / determinant
+        # The loss is convex, so where the free solution is outside, the best lies on that border.
+        high = a > 1
+        a = np.where(high, 1.0, a)
+        b = np.where(high, (self.x - self.xy) / self.xx, b)
+        falling = b < 0
+        b = np.where(falling, 0.0, b)
+        a = np.where(falling, np.clip(self.y / self.one, 0.0, 1.0), a)
+        return a, b
 
     def loss(self, a: Floats, b: Floats) -> Floats:
         """Return the penalized sum of squares of y - a + b x, [R, G]."""
@@ -143,92 +182,124 @@ class _Sums:
         )
 
 
-def solve(
-    labels: Floats,
-    ious: Floats,
-    precision: Floats,
-    log_exponent: Floats,
-    *,
-    grid: Floats = DRAW_GRID,
-) -> PowerLaws:
-    """Fit R curves through N points each, with 0 <= a <= 1 and b >= 0.
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What R curves are fitted to.
 
-    Args:
+    Attributes:
         labels: [N] greater than 0, the same for all; at least two different ones.
         ious: [R, N] measured.
         precision: [R, N] inverse variances.
         log_exponent: [R] centre of each curve's prior.
-        grid: [G] exponents to try.
     """
-    sums = _Sums.of(labels, ious, precision, log_exponent, grid)
-    determinant = sums.one * sums.xx - sums.x**2
-    a = (sums.xx * sums.y - sums.x * sums.xy) / determinant
-    b = (sums.x * sums.y - sums.one * sums.xy) / determinant
-    # The loss is convex, so where the free solution is outside, the best lies on that border.
-    high = a > 1
-    a = np.where(high, 1.0, a)
-    b = np.where(high, (sums.x - sums.xy) / sums.xx, b)
-    falling = b < 0
-    b = np.where(falling, 0.0, b)
-    a = np.where(falling, np.clip(sums.y / sums.one, 0.0, 1.0), a)
-    best = sums.loss(a, b).argmin(axis=1)
-    rows = np.arange(len(ious))
-    return PowerLaws(a[rows, best], b[rows, best], grid[best], float(labels.min()))
+
+    labels: Floats  # [N]
+    ious: Floats  # [R, N]
+    precision: Floats  # [R, N]
+    log_exponent: Floats  # [R]
 
 
-def solve_pair(
-    first: tuple[Floats, Floats, Floats, Floats], second: tuple[Floats, Floats, Floats, Floats]
-) -> tuple[PowerLaws, PowerLaws]:
-    """Fit R pairs of curves that tend to one plateau; drops and exponents are each one's own.
+def solve(problem: Problem, *, grid: Floats = DRAW_GRID) -> PowerLaws:
+    """Fit R curves, with 0 <= a <= 1 and b >= 0.
 
     Args:
-        first: labels [N], ious [R, N], precision [R, N] and log_exponent [R], as in `solve`.
-        second: The same with points of its own.
+        problem: Points and priors.
+        grid: [G] exponents to try.
     """
-    parts = [
-        _solve_few(_rows(first, start), _rows(second, start))
-        for start in range(0, len(first[1]), _FEW)
-    ]
-    plateau, *rest = (np.concatenate(each) for each in zip(*parts, strict=True))
+    anchor = float(problem.labels.min())
+    sums = _Sums.of(
+        problem.labels,
+        problem.ious,
+        problem.precision,
+        problem.log_exponent,
+        grid,
+        anchor=anchor,
+    )
+    a, b = sums.best()
+    best = sums.loss(a, b).argmin(axis=1)
+    rows = np.arange(len(problem.ious))
+    return PowerLaws(a[rows, best], b[rows, best], grid[best], anchor)
+
+
+@dataclass(frozen=True, slots=True)
+class Worth:
+    """What the labels of a campaign are worth in random labels, R times.
+
+    The initial labels, which are random, are worth what they are. Those after them are worth `each`
+    times as many where they are as many as usual, and more or less the more they are, as `bend`
+    says: initial + each * usual * ((n - initial) / usual) ** bend.
+
+    Attributes:
+        each: [R] greater than 0.
+        bend: [R] greater than 0.
+        initial: Labels of the first phase.
+        usual: Geometric mean of the labels that later phases had more.
+    """
+
+    each: Floats  # [R]
+    bend: Floats  # [R]
+    initial: float
+    usual: float
+
+    def of(self, labels: float) -> Floats:
+        """Return the random labels that a campaign's labels are worth, [R].
+
+        Args:
+            labels: At least `initial`.
+        """
+        more = (labels - self.initial) / self.usual
+        worth: Floats = self.initial + self.each * self.usual * more**self.bend
+        return worth
+
+
+def solve_worth(
+    active: Problem, random: Problem, log_each: Floats, bend: Floats
+) -> tuple[PowerLaws, Worth]:
+    """Fit R curves of random choice through the points of both arms, and the worth of a label.
+
+    Args:
+        active: Of the campaign, at two numbers of labels or more; the fewest are the initial ones.
+        random: Of the control arm.
+        log_each: [R] centre of the prior of log `Worth.each`.
+        bend: [R] centre of the prior of `Worth.bend`.
+
+    Returns:
+        The curves of random choice, and the worth.
+    """
+    labels = active.labels
+    initial = float(labels.min())
+    more = labels - initial
+    usual = float(np.exp(np.log(more[more > 0]).mean()))
+    ious = np.concatenate([active.ious, random.ious], axis=1)
+    precision = np.concatenate([active.precision, random.precision], axis=1)
+    anchor = min(initial, float(random.labels.min()))
+    lowest = np.full(len(ious), np.inf)
+    found = np.zeros((5, len(ious)))
+    for bent in _BENDS:
+        grown = usual * (more / usual) ** bent
+        for each in _EACH:
+            # The weight of a point stays that of its own labels, not of what they are worth.
+            worth = np.concatenate([initial + each * grown, random.labels])
+            sums = _Sums.of(worth, ious, precision, active.log_exponent, _WORTH_GRID, anchor=anchor)
+            a, b = sums.best()
+            loss = sums.loss(a, b)
+            best = loss.argmin(axis=1)[:, None]
+            least = np.take_along_axis(loss, best, axis=1)[:, 0]
+            least += ((np.log(each) - log_each) / PRIOR_LOG_EACH_SPREAD) ** 2
+            least += ((bent - bend) / PRIOR_BEND_SPREAD) ** 2
+            better = least < lowest
+            lowest[better] = least[better]
+            here = np.stack(
+                [
+                    np.take_along_axis(a, best, axis=1)[:, 0],
+                    np.take_along_axis(b, best, axis=1)[:, 0],
+                    _WORTH_GRID[best[:, 0]],
+                    np.full(len(ious), each),
+                    np.full(len(ious), bent),
+                ]
+            )
+            found[:, better] = here[:, better]
     return (
-        PowerLaws(plateau, rest[0], rest[1], float(first[0].min())),
-        PowerLaws(plateau, rest[2], rest[3], float(second[0].min())),
+        PowerLaws(found[0], found[1], found[2], anchor),
+        Worth(found[3], found[4], initial, usual),
     )
-
-
-def _rows(
-    problem: tuple[Floats, Floats, Floats, Floats], start: int
-) -> tuple[Floats, Floats, Floats, Floats]:
-    labels, ious, precision, log_exponent = problem
-    some = slice(start, start + _FEW)
-    return labels, ious[some], precision[some], log_exponent[some]
-
-
-def _solve_few(
-    first: tuple[Floats, Floats, Floats, Floats], second: tuple[Floats, Floats, Floats, Floats]
-) -> tuple[Floats, Floats, Floats, Floats, Floats]:
-    """Return the plateau of both, then drop and exponent of each, [R] all."""
-    grid = _PAIR_GRID
-    sums = (
-        _Sums.of(*first, grid).spread(axis=2),  # [R, G, 1]
-        _Sums.of(*second, grid).spread(axis=1),  # [R, 1, G]
-    )
-    flat = [np.zeros((), dtype=bool), np.zeros((), dtype=bool)]
-    for _ in range(2):
-        # With b = (a Sx - Sxy) / Sxx put in, each loss is a parabola in a; where a curve would
-        # fall, it is held flat, and the plateau is sought again.
-        bend = sum(
-            np.where(f, s.one, s.one - s.x**2 / s.xx) for f, s in zip(flat, sums, strict=True)
-        )
-        tilt = sum(
-            np.where(f, s.y, s.y - s.x * s.xy / s.xx) for f, s in zip(flat, sums, strict=True)
-        )
-        a = np.clip(tilt / bend, 0.0, 1.0)  # [R, G, G]
-        free = [(a * s.x - s.xy) / s.xx for s in sums]
-        flat = [b < 0 for b in free]
-    drops = [np.maximum(b, 0.0) for b in free]
-    loss = sums[0].loss(a, drops[0]) + sums[1].loss(a, drops[1])
-    count = len(grid)
-    best = loss.reshape(len(a), -1).argmin(axis=1)
-    rows, i, j = np.arange(len(a)), best // count, best % count
-    return a[rows, i, j], drops[0][rows, i, j], grid[i], drops[1][rows, i, j], grid[j]

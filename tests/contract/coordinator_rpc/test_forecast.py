@@ -109,5 +109,5 @@ async def test_the_driver_computes_and_a_scrape_only_shows(hospital: Hospital) -
     await hospital.label_all()
     # Nobody asked GetForecast; it follows the end of the step.
     async with asyncio.timeout(20):
-        while shown() is None:
+        while shown() is None:  # noqa: ASYNC110  # nothing to wait on
             await asyncio.sleep(0.05)

@@ -119,7 +119,7 @@ def test_any_points_give_a_curve_that_rises_within_bounds_or_a_reason(
     assert 0 <= curve.plateau <= 1
     assert curve.drop >= 0
     assert curve.noise > 0
-    ious = [curve.iou(n) for n in (curve.anchor, 2 * curve.anchor, 1e4, 1e6, 1e9)]
+    ious = [curve.iou(n) for n in curve.anchor * np.asarray([1, 2, 10, 1e3, 1e6])]
     assert all(0 <= iou <= 1 for iou in ious)
     assert all(after >= before - 1e-12 for before, after in pairwise(ious))
     needed = [curve.labels_for(iou) for iou in (0.2, 0.5, 0.8, 0.95, 1.0)]
@@ -127,7 +127,7 @@ def test_any_points_give_a_curve_that_rises_within_bounds_or_a_reason(
     assert needed == sorted(needed)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60, deadline=None, derandomize=True)
 @given(_POINTS, st.integers(2, 50))
 def test_counting_in_dozens_changes_nothing_but_the_unit(
     given_points: list[CurvePoint], unit: int
@@ -141,7 +141,7 @@ def test_counting_in_dozens_changes_nothing_but_the_unit(
             assert scaled.iou(labels * unit) == pytest.approx(plain.iou(labels), abs=1e-3)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60, deadline=None, derandomize=True)
 @given(_POINTS, st.randoms(use_true_random=False))
 def test_the_order_of_the_points_does_not_matter(
     given_points: list[CurvePoint], random: Random
