@@ -156,6 +156,12 @@ def _strategies(found: Comparison, records: Sequence[Mapping[str, Any]]) -> list
         query = config.get("query", {})
         described = ", ".join(f"{key} {value}" for key, value in query.items())
         purpose = STRATEGIES[each.name].purpose if each.name in STRATEGIES else ""
+        twins = {
+            record["same_as"]
+            for record in records
+            if record["strategy"] == each.name and "same_as" in record
+        }
+        purpose += "".join(f" The campaigns of `{twin}`: same configuration." for twin in twins)
         rows.append([f"`{each.name}`", purpose, config["acquisition"], described or "topk"])
     return rows
 

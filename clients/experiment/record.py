@@ -10,9 +10,13 @@ from clients.experiment.analysis import Curve
 from clients.experiment.plan import Run
 from clients.jsonable import jsonable
 from echoloop.v1 import coordinator_pb2 as pb
-from services.platform.errors import InternalError
+from services.platform.errors import IllegalStateError, InternalError
 
-__all__ = ["SelectionDiffers", "collect_record", "curve_of"]
+__all__ = ["SelectionDiffers", "StoppedByHand", "collect_record", "curve_of"]
+
+
+class StoppedByHand(IllegalStateError):
+    """Somebody ended a campaign of the experiment."""
 
 
 class SelectionDiffers(InternalError):
@@ -25,9 +29,15 @@ def collect_record(client: EchoLoopClient, run: Run, campaign_id: str) -> dict[s
     Raises:
         SelectionDiffers: Its batches cannot be derived again: the curve would say nothing about
             the strategy.
+        StoppedByHand: It ended before its budget was spent.
         EchoLoopError: The stack does not answer.
     """
     campaign = client.campaigns.get(campaign_id)
+    if campaign.stop_reason == pb.STOP_REASON_STOPPED_BY_OPERATOR:
+        raise StoppedByHand(
+            f"The campaign {campaign.name} was stopped by hand before its budget was spent; its "
+            "curve is not comparable. Begin again in another folder, with --out."
+        )
     checks = client.campaigns.verify(campaign_id)
     if not checks.verified:
         raise SelectionDiffers(

@@ -15,6 +15,7 @@ from clients.experiment.folder import ExperimentFolder
 from clients.experiment.plan import ExperimentPlan, Run
 from clients.experiment.record import collect_record
 from clients.importing import Labels, import_study
+from clients.jsonable import jsonable
 from clients.stack.prerequisites import check_prerequisites
 from clients.study_folder import MaskFolder, read_study
 from echoloop.v1 import coordinator_pb2
@@ -178,6 +179,12 @@ class _Work:
         """Run a campaign to its end, or take it up, and keep what it measured."""
         begun = time.monotonic()
         with EchoLoopClient(self.stack, patience=_PATIENCE) as client:
+            twin = self._twin(client, run)
+            if twin is not None:
+                self.folder.save_run(run, twin)
+                client.campaigns.stop(self.plan.campaign_name(run))
+                self.view.finished(run, twin, time.monotonic() - begun)
+                return
             for attempt in range(_ATTEMPTS):
                 campaign = self._started(client, run)
                 try:
@@ -191,14 +198,33 @@ class _Work:
         self.folder.save_run(run, record)
         self.view.finished(run, record, time.monotonic() - begun)
 
-    def _started(self, client: EchoLoopClient, run: Run) -> coordinator_pb2.Campaign:
-        """Return the campaign of a run, created, started or resumed as needed."""
+    def _twin(self, client: EchoLoopClient, run: Run) -> dict[str, Any] | None:
+        """Return what a finished campaign of the very same configuration measured.
+
+        The same seed, data and configuration give the same batches and the same models: a default
+        that is one of the named strategies need not be measured twice.
+        """
+        campaign = self._created(client, run)
+        if campaign.state != coordinator_pb2.CAMPAIGN_STATE_DRAFT:
+            return None
+        config = jsonable(campaign.config)
+        for record in self.folder.runs():
+            if record["config"] == config and "same_as" not in record:
+                names = {"run": run.name, "strategy": run.strategy, "same_as": record["strategy"]}
+                return {**record, **names}
+        return None
+
+    def _created(self, client: EchoLoopClient, run: Run) -> coordinator_pb2.Campaign:
         name = self.plan.campaign_name(run)
         try:
-            campaign = client.campaigns.get(name)
+            return client.campaigns.get(name)
         except NotFoundError:
             config = self.plan.config(run, dataset=DATASET, train_frames=self.train_frames)
-            campaign = client.campaigns.create(name, config)
+            return client.campaigns.create(name, config)
+
+    def _started(self, client: EchoLoopClient, run: Run) -> coordinator_pb2.Campaign:
+        """Return the campaign of a run, created, started or resumed as needed."""
+        campaign = self._created(client, run)
         if campaign.state == coordinator_pb2.CAMPAIGN_STATE_DRAFT:
             return client.campaigns.start(campaign.id)
         if campaign.state == coordinator_pb2.CAMPAIGN_STATE_PAUSED or campaign.failure:
