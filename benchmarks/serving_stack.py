@@ -19,6 +19,7 @@ from trainer.adapters.uncertainty_graph import UncertaintyGraph
 from trainer.domain.specs import DropoutPlacement, DropoutSpec, ModelSpec
 
 __all__ = [
+    "PeakMemory",
     "ProcessorTime",
     "export_segmenter",
     "export_uncertainty",
@@ -94,6 +95,41 @@ def triton_server(
             yield server
 
 
+class PeakMemory:
+    """Resident memory of a process and all its descendants, as the kernel counts it for each.
+
+    Args:
+        root: Process id.
+    """
+
+    def __init__(self, root: int) -> None:
+        self._root = root
+
+    def now_bytes(self) -> int:
+        """Return what they take now."""
+        return self._sum("VmRSS")
+
+    def peak_bytes(self) -> int:
+        """Return the sum of what each has taken at most since `reset`."""
+        return self._sum("VmHWM")
+
+    def reset(self) -> None:
+        """Let the peaks begin anew."""
+        for pid in self._family():
+            Path("/proc", str(pid), "clear_refs").write_text("5")  # see proc(5)
+
+    def _sum(self, name: str) -> int:
+        total_kib = 0
+        for pid in self._family():
+            for line in Path("/proc", str(pid), "status").read_text().splitlines():
+                if line.startswith(f"{name}:"):
+                    total_kib += int(line.split()[1])
+        return total_kib * 1024
+
+    def _family(self) -> set[int]:
+        return descendants([self._root], {pid: parent for pid, (parent, _) in _processes().items()})
+
+
 class ProcessorTime:
     """Processor time of processes and all their descendants.
 
@@ -113,20 +149,34 @@ class ProcessorTime:
         result[name] = (self._total_s() - before_s) / sum(frames) * 1e3
 
     def _total_s(self) -> float:
-        ticks: dict[int, int] = {}
-        children: dict[int, list[int]] = {}
-        for stat in Path("/proc").glob("[0-9]*/stat"):
-            try:
-                fields = stat.read_text().rpartition(")")[2].split()
-            except OSError:  # it ended meanwhile
-                continue
-            pid = int(stat.parent.name)
-            ticks[pid] = int(fields[11]) + int(fields[12])  # user and system; see proc(5)
-            children.setdefault(int(fields[1]), []).append(pid)
-        family = set(self._roots)
-        for pid in (open_pids := list(family)):
-            for child in children.get(pid, ()):
-                if child not in family:
-                    family.add(child)
-                    open_pids.append(child)
-        return sum(ticks.get(pid, 0) for pid in family) / os.sysconf("SC_CLK_TCK")
+        processes = _processes()
+        family = descendants(self._roots, {pid: parent for pid, (parent, _) in processes.items()})
+        ticks = sum(processes[pid][1] for pid in family if pid in processes)
+        return ticks / os.sysconf("SC_CLK_TCK")
+
+
+def _processes() -> dict[int, tuple[int, int]]:
+    """Return the parent and the ticks of processor time of every process."""
+    found = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = stat.read_text().rpartition(")")[2].split()
+        except OSError:  # it ended meanwhile
+            continue
+        # parent, user and system time; see proc(5)
+        found[int(stat.parent.name)] = int(fields[1]), int(fields[11]) + int(fields[12])
+    return found
+
+
+def descendants(roots: Sequence[int], parents: Mapping[int, int]) -> set[int]:
+    """Return processes and everything that descends from them."""
+    children: dict[int, list[int]] = {}
+    for pid, parent in parents.items():
+        children.setdefault(parent, []).append(pid)
+    family = set(roots)
+    for pid in (open_pids := list(family)):
+        for child in children.get(pid, ()):
+            if child not in family:
+                family.add(child)
+                open_pids.append(child)
+    return family
