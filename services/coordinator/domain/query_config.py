@@ -88,5 +88,5 @@ DOCUMENT_QUERY = QueryConfig()
 """What the source document does, and what campaigns did that were created before there was a
 choice: their stored configurations lack this part."""
 
-DEFAULT_QUERY = QueryConfig()
-"""Of a new campaign that does not say."""
+DEFAULT_QUERY = QueryConfig(max_per_patient=1)
+"""Of a new campaign that does not say: frames of one patient are near-duplicates of each other."""
