@@ -25,7 +25,7 @@ StrategyOption = Annotated[
     typer.Option(
         metavar="topk|power|coverage",
         help="How a batch is chosen from the ranked frames: the first, a draw that favours them, "
-        "or those that differ most; default: see docs/query-strategies.md.",
+        "or those that differ most. Default topk.",
         rich_help_panel=_PANEL,
     ),
 ]
@@ -33,7 +33,8 @@ ColdStartOption = Annotated[
     str,
     typer.Option(
         metavar="random|typical",
-        help="How the initial frames are chosen: by chance, or one typical of each kind of image.",
+        help="How the initial frames are chosen: by chance, or one typical of each kind of image. "
+        "Default random.",
         rich_help_panel=_PANEL,
     ),
 ]
@@ -55,7 +56,7 @@ MaxPerPatientOption = Annotated[
     int | None,
     typer.Option(
         min=0,
-        help="At most this many frames of one patient in a batch; 0: no limit.",
+        help="At most this many frames of one patient in a batch; 0: no limit. Default 1.",
         rich_help_panel=_PANEL,
     ),
 ]
@@ -63,7 +64,7 @@ MaxPerClipOption = Annotated[
     int | None,
     typer.Option(
         min=0,
-        help="At most this many frames of one clip in a batch; 0: no limit.",
+        help="At most this many frames of one clip in a batch; 0: no limit, the default.",
         rich_help_panel=_PANEL,
     ),
 ]
