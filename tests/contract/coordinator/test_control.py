@@ -1,10 +1,7 @@
 """The control arm: what chance chose, what it measured, and when Triton lets go of it."""
 
 import pytest
-import sqlalchemy as sa
 
-from services.coordinator.adapters.sql.database import Database
-from services.coordinator.adapters.sql.schema import selections
 from services.coordinator.domain.campaign import Campaign
 from services.coordinator.domain.errors import (
     IllegalTransition,
@@ -15,22 +12,9 @@ from services.coordinator.domain.errors import (
 from services.coordinator.domain.frames import Pool
 from services.coordinator.domain.phase import FrameMeasure, PhaseState
 from services.coordinator.domain.ports import PageRequest, PhaseJob
-from services.coordinator.domain.query_config import Arm
+from services.coordinator.domain.query_config import Arm, QueryConfig
 from services.coordinator.domain.releases import ReleaseKind, ReleaseState
 from tests.contract.coordinator.world import EVERYTHING, World
-
-
-def draw_control(world: World, campaign: Campaign, phase: int, ranks: tuple[int, ...]) -> set[str]:
-    """Say that frames of a batch were drawn at random; return them."""
-    of = (selections.c.campaign_id == campaign.id, selections.c.phase == phase)
-    database = Database(world.url)
-    with database.writing() as connection:
-        drawn = sa.update(selections).where(*of, selections.c.rank.in_(ranks))
-        connection.execute(drawn.values(arm=Arm.CONTROL))
-        chosen = sa.select(selections.c.frame_id).where(*of, selections.c.arm == Arm.CONTROL)
-        found = set(connection.execute(chosen).scalars())
-    database.close()
-    return found
 
 
 def every_test_frame(world: World, campaign: Campaign, iou: float) -> list[FrameMeasure]:
@@ -40,19 +24,18 @@ def every_test_frame(world: World, campaign: Campaign, iou: float) -> list[Frame
 
 def test_chance_chose_the_control_arm_and_the_initial_query_if_it_was_random(world: World) -> None:
     world.import_frames(train=20)
-    campaign = world.start()
+    campaign = world.start(query=QueryConfig(control_share=0.5))
     world.scoring(campaign)
     world.score_all(campaign)
     world.advance(campaign, PhaseState.SELECTING)
     world.select(campaign)
-    drawn = draw_control(world, campaign, 1, (2, 4))
-    initial = world.stores.queries.batch(campaign.id, 0)
-    assert initial is not None
+    initial, chosen = (world.stores.queries.batch(campaign.id, phase) for phase in (0, 1))
+    assert initial is not None and chosen is not None
 
-    assert len(drawn) == 2
-    assert world.stores.phases.randomly_chosen(campaign.id, initial=False) == drawn
+    assert len(chosen.control) == 2
+    assert world.stores.phases.randomly_chosen(campaign.id, initial=False) == chosen.control
     both = world.stores.phases.randomly_chosen(campaign.id, initial=True)
-    assert both == drawn | set(initial.frame_ids)
+    assert both == chosen.control | set(initial.frame_ids)
     with pytest.raises(PhaseNotFound):
         world.stores.phases.randomly_chosen("nobody", initial=True)
 
