@@ -8,6 +8,7 @@ Client: `from_rpc_error` (or `typed_errors()` around the call) turns the status 
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from typing import Final
 
 import grpc
 import structlog
@@ -123,6 +124,11 @@ async def _abort(context: Context, method: str, error: EchoLoopError) -> None:
     await context.abort(status, error.message, trailing)
 
 
+_BROKEN_STREAM: Final = "Internal error from Core"
+"""What grpc.aio says, without asking anybody, when its connection goes away while a streaming call
+is being opened: nothing that a service answered."""
+
+
 def from_rpc_error(error: grpc.RpcError) -> EchoLoopError:
     """Return the typed error that a failed call stands for; raise it `from` the original.
 
@@ -141,6 +147,8 @@ def from_rpc_error(error: grpc.RpcError) -> EchoLoopError:
     for key, value in error.trailing_metadata() or ():
         if key == REASON_KEY and isinstance(value, str):
             reason = value
+    if status is grpc.StatusCode.INTERNAL and message == _BROKEN_STREAM:
+        error_class = UnavailableError
     if error_class is UnavailableError and reason is None:
         # Written by the gRPC core, which names addresses and socket errors.
         message = "The service cannot be reached. Check that it runs, or retry later."

@@ -194,3 +194,12 @@ def test_statuses_that_no_error_has_are_covered(
 
 def test_a_bare_rpc_error_is_internal() -> None:
     assert isinstance(from_rpc_error(grpc.RpcError()), InternalError)
+
+
+def test_a_connection_that_goes_away_under_a_stream_is_unavailable_and_not_a_defect() -> None:
+    def failed(details: str) -> grpc.aio.AioRpcError:
+        nothing = grpc.aio.Metadata()
+        return grpc.aio.AioRpcError(grpc.StatusCode.INTERNAL, nothing, nothing, details)
+
+    assert type(from_rpc_error(failed("Internal error from Core"))) is UnavailableError
+    assert type(from_rpc_error(failed("Exception deserializing response!"))) is InternalError
