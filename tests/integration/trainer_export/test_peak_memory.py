@@ -39,8 +39,14 @@ def peak_bytes(model: Path) -> int:
     return int(answer.stdout) * 1024
 
 
-@pytest.mark.parametrize("decoder", ["Unet", "UnetPlusPlus", "FPN"])
-@pytest.mark.parametrize("placement", DropoutPlacement)
+@pytest.mark.parametrize(
+    ("decoder", "placement"),
+    [
+        ("Unet", DropoutPlacement.DECODER),
+        ("UnetPlusPlus", DropoutPlacement.DECODER),
+        ("Unet", DropoutPlacement.HEAD),
+    ],
+)
 def test_a_full_batch_takes_at_most_the_stated_memory_beyond_a_plain_one(
     decoder: str, placement: DropoutPlacement, tmp_path: Path
 ) -> None:
