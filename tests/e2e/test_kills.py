@@ -26,6 +26,7 @@ def test_a_campaign_survives_kill_9_of_every_process(tmp_path: Path, tiny_study:
             "campaign", "create", "c", "--dataset", "d", "--preset", "demo", "--epochs", "2",
             "--initial-labels", "6", "--query-size", "3", "--label-budget", str(BUDGET),
             "--target-iou", "0.99", "--seed", "3", "--lease-s", "20", "--start",
+            "--acquisition", "auto", "--strategy", "coverage", "--cold-start", "typical",
         )  # fmt: skip
         masks = ("--masks", str(tiny_study))
         with cli.start("oracle", *masks, "--campaign", "c", "--delay", "0.2", "--json") as reader:
