@@ -31,7 +31,15 @@ def test_what_is_not_stated_takes_the_documented_default(
     assert status == 0, err
     _, out, _ = echoloop("campaign", "show", "c", "--json")
     query = _json(out)["config"]["query"]
-    assert (query["power"], query["shortlist"], query["cold_start"]) == (1.0, 5, "RANDOM")
+    assert query == {
+        "strategy": "TOPK",
+        "cold_start": "RANDOM",
+        "power": 1.0,
+        "shortlist": 5,
+        "max_per_patient": 1,
+        "max_per_clip": 0,
+        "control_share": 0.0,
+    }
 
 
 def test_every_option_reaches_the_campaign_and_is_shown(
