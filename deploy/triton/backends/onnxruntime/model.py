@@ -177,6 +177,9 @@ def session_options(config: dict[str, Any]) -> ort.SessionOptions:
     spinning = os.environ.get("ECHOLOOP_TRITON_ALLOW_SPINNING") == "1"
     options.add_session_config_entry("session.intra_op.allow_spinning", str(int(spinning)))
     options.add_session_config_entry("session.force_spinning_stop", "1")
+    # A plan of the memory is kept for every batch size beside what the first run took: 1.7 instead
+    # of 1.1 GiB for thirty passes of Unet-resnet18 at batch 8, and no faster.
+    options.enable_mem_pattern = False
     options.log_severity_level = 3
     return options
 
