@@ -73,7 +73,8 @@ def follow_campaign(
             oracle.read(stopped=stop.is_set)
 
         threads = [
-            threading.Thread(target=_reporting(work, events), daemon=True) for work in (watch, read)
+            threading.Thread(target=_reporting(work, events, stop), daemon=True)
+            for work in (watch, read)
         ]
         for thread in threads:
             thread.start()
@@ -98,7 +99,9 @@ def follow_campaign(
 
 
 def _reporting(
-    work: Callable[[], None], events: "queue.Queue[Event | EchoLoopError | None]"
+    work: Callable[[], None],
+    events: "queue.Queue[Event | EchoLoopError | None]",
+    stop: threading.Event,
 ) -> Callable[[], None]:
     """Return the work with its failure put where the main thread sees it."""
 
@@ -108,6 +111,8 @@ def _reporting(
         except EchoLoopError as error:
             events.put(error)
         except Exception as error:
+            if stop.is_set():
+                return  # Nobody listens any more, and the channel was closed under a call.
             events.put(InternalError(f"The demo failed unexpectedly: {type(error).__name__}."))
             raise
 
