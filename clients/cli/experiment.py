@@ -109,6 +109,7 @@ def label_efficiency(
     if use_running and running is None:
         raise NoRunningStack("No stack runs here. Start one with `echoloop up`.")
     with folder.alone():
+        folder.settle(plan)
         if not only_publish:
             with closing(_View(session.output, parallel)) as view:
                 run_experiment(
