@@ -80,7 +80,7 @@ def test_the_summary_has_every_field(summary: dict[str, Any], tiny_study: Path) 
 def test_the_report_is_complete_and_self_contained(summary: dict[str, Any], folder: Path) -> None:
     html = (folder / "demo" / "report.html").read_text()
     assert summary["campaign"] in html
-    assert html.count("<svg") == 2
+    assert html.count("<svg") == 3  # learning curve, forecast, time by step
     # 12 overlays, and at least a proposal and a map for the first ranks of two phases.
     assert html.count("data:image/jpeg") >= 12 + 2 * 4 * 2
     assert not re.findall(r'(?:src|href)="(?!data:|#)', html)

@@ -16,6 +16,10 @@ PASS_MEMORY = 512 * 2**20
 _FULL_BATCH = 8
 """`max_batch_size` of the Triton configuration."""
 
+_COPIES = 2
+"""How often a tensor is held: onnxruntime convolves in a blocked layout on a CPU, and holds it
+in both while it turns one into the other."""
+
 _REDUCTION_TENSORS = 5
 """Tensors of the size of the logits that are alive at once while a chunk is reduced."""
 
@@ -24,7 +28,8 @@ def bytes_of_a_pass(network: Network) -> int:
     """Return how many bytes one pass over one frame needs at most at any moment.
 
     Counted are the tensors that differ between passes, from the node that makes them to the last
-    one that reads them; those of the deterministic part are the same however many passes there are.
+    one that reads them, in both of the runtime's layouts; those of the deterministic part are the
+    same however many passes there are.
     """
     origins = trace_origins(network)
     nodes = [node for node in network.nodes if origins.of_node(node) is Origin.PASS]
@@ -39,7 +44,7 @@ def bytes_of_a_pass(network: Network) -> int:
         for name in node.input:
             if last_use[name] == place:
                 alive.pop(name, None)
-    return max(peak, _REDUCTION_TENSORS * sizes[LOGITS])
+    return max(_COPIES * peak, _REDUCTION_TENSORS * sizes[LOGITS])
 
 
 def choose_passes_at_once(n_passes: int, bytes_of_pass: int) -> int:

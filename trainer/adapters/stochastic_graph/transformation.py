@@ -71,7 +71,7 @@ def repeat_passes(model: onnx.ModelProto, plan: PassPlan) -> onnx.ModelProto:
     sums: PassSums | None = None
     for start in range(0, plan.n_passes, at_once):
         stop = min(start + at_once, plan.n_passes)
-        chunk = draws if at_once >= plan.n_passes else builder.slice(draws, start, stop, axis=1)
+        chunk = draws if at_once >= plan.n_passes else _chunk(builder, draws, start, stop, sums)
         folded = builder.reshape(chunk, [-1, len(plan.draws.words), 1, 1])
         logits = writer.write(folded, stop - start)
         sums = write_sums(builder, logits, stop - start, size * size, sums)
@@ -85,6 +85,21 @@ def repeat_passes(model: onnx.ModelProto, plan: PassPlan) -> onnx.ModelProto:
         "pixels": _filled_like_seed(builder, size * size),
     }
     return _model(builder, network, results, model.opset_import[0].version)
+
+
+def _chunk(builder: GraphBuilder, draws: str, start: int, stop: int, sums: PassSums | None) -> str:
+    """Return the draws of passes start to stop - 1, not before the sums of the earlier ones exist.
+
+    A runtime may run what it likes of a graph first, and would begin all chunks before it ends
+    any: then the memory of every chunk is needed at once. So where a chunk starts is made to depend
+    on a tensor (on its length along the batch, which no runtime knows before) of the sums so far.
+    """
+    if sums is None:
+        return builder.slice(draws, start, stop, axis=1)
+    batch = builder.add("Shape", sums.entropy, start=0, end=1)
+    nothing = builder.add("Mul", batch, builder.constant([0], np.int64))
+    bounds = (builder.add("Add", nothing, builder.constant([n], np.int64)) for n in (start, stop))
+    return builder.add("Slice", draws, *bounds, builder.constant([1], np.int64))
 
 
 def _of_free_width(builder: GraphBuilder, embedding: str) -> str:

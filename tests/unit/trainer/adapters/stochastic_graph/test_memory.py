@@ -3,6 +3,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from onnx import TensorProto
 from onnx.helper import make_node
 
 from trainer.adapters.stochastic_graph.memory import (
@@ -25,9 +26,12 @@ def test_chunks_keep_the_bound_and_are_nearly_equal(n_passes: int, bytes_of_pass
 
 
 @pytest.mark.parametrize(("branches", "alive"), [(1, 2), (3, 4)])
-def test_a_pass_takes_what_is_alive_at_its_worst_moment(branches: int, alive: int) -> None:
+def test_a_pass_takes_what_is_alive_at_its_worst_moment_twice(branches: int, alive: int) -> None:
     # Branches of one tensor of 64 x 100 x 100 that wait for each other, and a sum of them.
-    nodes = [make_node("Mul", ["features", DRAWS], ["root"])]
+    nodes = [
+        make_node("Cast", [DRAWS], ["mask"], to=TensorProto.FLOAT),
+        make_node("Mul", ["features", "mask"], ["root"]),
+    ]
     names = [f"branch{index}" for index in range(branches)]
     nodes += [make_node("Relu", ["root"], [name]) for name in names]
     nodes.append(make_node("Sum", names, [LOGITS]))
@@ -35,4 +39,4 @@ def test_a_pass_takes_what_is_alive_at_its_worst_moment(branches: int, alive: in
     shapes = dict.fromkeys(("image", "features", "root", *names, LOGITS), shape)
     network = Network(tuple(nodes), {}, shapes, (LOGITS,))
     tensor = 4 * 64 * 100 * 100
-    assert bytes_of_a_pass(network) == max(alive, 5) * tensor
+    assert bytes_of_a_pass(network) == max(2 * alive, 5) * tensor
