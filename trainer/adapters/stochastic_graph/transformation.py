@@ -91,15 +91,15 @@ def _chunk(builder: GraphBuilder, draws: str, start: int, stop: int, sums: PassS
     """Return the draws of passes start to stop - 1, not before the sums of the earlier ones exist.
 
     A runtime may run what it likes of a graph first, and would begin all chunks before it ends
-    any: then the memory of every chunk is needed at once. So where a chunk starts is made to depend
-    on a tensor (on its length along the batch, which no runtime knows before) of the sums so far.
+    any: then the memory of every chunk is needed at once. So a zero is added that is computed from
+    the sums so far, from their length along the batch, which no runtime knows before.
     """
+    chunk = builder.slice(draws, start, stop, axis=1)
     if sums is None:
-        return builder.slice(draws, start, stop, axis=1)
+        return chunk
     batch = builder.add("Shape", sums.entropy, start=0, end=1)
-    nothing = builder.add("Mul", batch, builder.constant([0], np.int64))
-    bounds = (builder.add("Add", nothing, builder.constant([n], np.int64)) for n in (start, stop))
-    return builder.add("Slice", draws, *bounds, builder.constant([1], np.int64))
+    zero = builder.add("Mul", batch, builder.constant([0], np.int64))
+    return builder.add("Add", chunk, builder.add("CastLike", zero, chunk))
 
 
 def _of_free_width(builder: GraphBuilder, embedding: str) -> str:
